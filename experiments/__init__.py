@@ -1,0 +1,1 @@
+"""The experiments: `python -m experiments.NAME --preset smoke`, one module each."""

@@ -1,0 +1,198 @@
+"""Harvest: persistent chains of own rollouts, compared with a reference, become cases of the bank.
+
+A chain is one rollout that goes on from where the last harvest left it, so that a case of age 32 costs one
+generator step and not 32. Ages are per frame: a frame of the start clip has age 0, a frame made by the n-th
+step since the start has age n. A chain starts anew on real video when it reaches its own age limit (limits are
+staggered, so that the bank holds all ages at once) or when the accept gate of the reference says that it is lost.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jax import Array
+
+from recycle_jax.errors.references import Reference, Referred
+from recycle_jax.generators.base import Generator, slide
+from recycle_jax.typing import Frames, Params, PyTree, RowFlags, RowInts, RowKeys, Rows, Scalar
+
+
+@struct.dataclass(kw_only=True)
+class Case:
+    """A bank entry complete in itself; `b` rows.
+
+    Attributes:
+        context: `[b, context, h, w, c]` erroneous history (storage dtype).
+        clean_context: `[b, context, h, w, c]` the reference's version of it.
+        target: `[b, chunk, h, w, c]` what should follow the erroneous context.
+        ages: `[b, context]` int32, steps behind each frame's error.
+        domain: `[b]` int32.
+        step: `[b]` int32, training step at harvest.
+        score: `[b]` float32, the reference's distance between context and clean context.
+    """
+
+    context: Frames
+    clean_context: Frames
+    target: Frames
+    ages: Array
+    domain: RowInts
+    step: RowInts
+    score: Rows
+
+
+@struct.dataclass(kw_only=True)
+class Chains:
+    """Persistent rollouts; all leaves sharded over `b`.
+
+    Attributes:
+        context: `[b, context, h, w, c]` what the next step is conditioned on.
+        ages: `[b, context]` int32 age of each of its frames.
+        position: `[b]` int32, steps since the chain's start.
+        limit: `[b]` int32, steps after which it starts anew.
+        clip: `[b, length, h, w, c]` the real clip it started on, no frames where the reference reads none.
+        domain: `[b]` int32.
+        lost: `[b]` int32, how often the accept gate ended the chain.
+    """
+
+    context: Frames
+    ages: Array
+    position: RowInts
+    limit: RowInts
+    clip: Frames
+    domain: RowInts
+    lost: RowInts
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Harvest:
+    """The rollout-and-compare program; the reference comes with every call, since it may hold parameters.
+
+    Attributes:
+        generator: who rolls out.
+        oldest: largest age of a banked frame, in steps.
+        youngest: cases whose newest frame is younger are not banked.
+    """
+
+    generator: Generator
+    oldest: int = 32
+    youngest: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.youngest <= self.oldest:
+            raise ValueError(
+                f"ages run from youngest={self.youngest} to oldest={self.oldest}: need 1 <= youngest <= oldest"
+            )
+
+    def clip_frames(self, reference: Reference) -> int:
+        """Frames that a start clip must have."""
+        ahead = self.oldest + 1 if reference.reads_clip else 0
+        return self.generator.context_frames + ahead * self.generator.chunk_frames
+
+    def start(self, clip: Frames, domain: RowInts) -> Chains:
+        """Chains at age 0 on real clips, with limits spread evenly over the ages."""
+        b = clip.shape[0]
+        limit = self.youngest + (jnp.arange(b, dtype=jnp.int32) * (self.oldest - self.youngest + 1)) // b
+        return Chains(
+            context=clip[:, : self.generator.context_frames],
+            ages=jnp.zeros((b, self.generator.context_frames), jnp.int32),
+            position=jnp.zeros(b, jnp.int32),
+            limit=limit,
+            clip=clip if clip.shape[1] > self.generator.context_frames else clip[:, :0],
+            domain=domain,
+            lost=jnp.zeros(b, jnp.int32),
+        )
+
+    def entry(self, frame: tuple[int, int, int]) -> Case:
+        """What one case of this harvest looks like in a bank, for `ErrorBank.init`.
+
+        Frames are kept as float16: in [-1, 1] it is eight times finer than bfloat16 at the same size.
+        """
+        stored = lambda frames: jax.ShapeDtypeStruct((frames, *frame), jnp.float16)  # noqa: E731
+        number = lambda dtype: jax.ShapeDtypeStruct((), dtype)  # noqa: E731
+        return Case(
+            context=stored(self.generator.context_frames),
+            clean_context=stored(self.generator.context_frames),
+            target=stored(self.generator.chunk_frames),
+            ages=jax.ShapeDtypeStruct((self.generator.context_frames,), jnp.int32),
+            domain=number(jnp.int32),
+            step=number(jnp.int32),
+            score=number(jnp.float32),
+        )
+
+    def advance(
+        self,
+        params: Params,
+        reference: Reference,
+        chains: Chains,
+        fresh: Chains,
+        keys: RowKeys,
+        step: Scalar,
+    ) -> tuple[Chains, Case, RowFlags]:
+        """One step of every chain.
+
+        Args:
+            params: of the generator.
+            reference: what its frames are compared with.
+            chains: where the chains are.
+            fresh: chains at age 0, to start anew on.
+            keys: `[b]`.
+            step: training step, a tag.
+
+        Returns:
+            `(chains, cases, write)`: cases of all rows and which of them are to be banked.
+        """
+        of_step, of_reference, of_limit = _three(keys)
+        carry = self.generator.begin(params, chains.context, None)
+        _, chunk = self.generator.step(params, carry, of_step, None)
+        referred = reference(chains.context, chunk, self._recorded(reference, chains), of_reference)
+        write = referred.accept & (chains.position >= self.youngest)
+        case = self._case(chains, referred, step)
+        return self._move(chains, fresh, chunk, referred.accept, of_limit), case, write
+
+    def _case(self, chains: Chains, referred: Referred, step: Scalar) -> Case:
+        return Case(
+            context=chains.context,
+            clean_context=referred.clean_context,
+            target=referred.target,
+            ages=chains.ages,
+            domain=chains.domain,
+            step=jnp.full_like(chains.position, step),
+            score=referred.score,
+        )
+
+    def _recorded(self, reference: Reference, chains: Chains) -> Frames:
+        if not reference.reads_clip:
+            return chains.clip
+        frames = self.generator.context_frames + self.generator.chunk_frames
+        cut = lambda clip, at: jax.lax.dynamic_slice_in_dim(clip, at, frames)  # noqa: E731
+        return jax.vmap(cut)(chains.clip, chains.position * self.generator.chunk_frames)
+
+    def _move(
+        self, chains: Chains, fresh: Chains, chunk: Frames, accept: RowFlags, keys: RowKeys
+    ) -> Chains:
+        position = chains.position + 1
+        new_age = jnp.broadcast_to(position[:, None], (position.shape[0], chunk.shape[1]))
+        ages = jnp.concatenate([chains.ages, new_age], axis=1)[:, -chains.ages.shape[1] :]
+        moved = chains.replace(
+            context=slide(chains.context, chunk),
+            ages=ages,
+            position=position,
+            lost=chains.lost + jnp.logical_not(accept).astype(jnp.int32),
+        )
+        over = jnp.logical_not(accept) | (position > chains.limit)
+        restart = fresh.replace(limit=self._limits(keys), lost=moved.lost)
+        return jax.tree.map(lambda a, b: _rows(over, a, b), restart, moved)
+
+    def _limits(self, keys: RowKeys) -> RowInts:
+        draw = lambda key: jax.random.randint(key, (), self.youngest, self.oldest + 1)  # noqa: E731
+        return jax.vmap(draw)(keys)
+
+
+def _three(keys: RowKeys) -> tuple[RowKeys, RowKeys, RowKeys]:
+    split = jax.vmap(lambda key: jax.random.split(key, 3))(keys)
+    return split[:, 0], split[:, 1], split[:, 2]
+
+
+def _rows(flag: RowFlags, yes: PyTree, no: PyTree) -> PyTree:
+    return jnp.where(flag.reshape(-1, *[1] * (yes.ndim - 1)), yes, no)

@@ -1,0 +1,74 @@
+"""The deterministic generator: the next chunk in one call.
+
+The one-step case of the flow conventions: no noise, ``sigma = 1`` everywhere, residual ``r = x_hat - x`` and
+error ``E = +r``.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax.numpy as jnp
+from jax import Array
+
+from recycle_jax.generators.base import Example, Fit, Levels, mean_square, slide
+from recycle_jax.models.base import Network
+from recycle_jax.typing import Frames, Params, PRNGKey, PyTree, RowKeys, Sigma
+
+
+def squared_error(residual: Frames) -> Array:
+    """`[b, t, h, w, c]` to `[b]`: mean squared residual."""
+    return mean_square(residual)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Predictor:
+    """A deterministic next-chunk predictor.
+
+    Attributes:
+        network: `apply(params, context, level, condition) -> [b, chunk_frames, h, w, c]`, with `level` `[b]`
+            the noise that the context was given (0 at generation time).
+        context_frames: frames of history.
+        chunk_frames: frames a call produces.
+        penalty: per-sample loss of a residual.
+    """
+
+    network: Network
+    context_frames: int
+    chunk_frames: int = 1
+    penalty: Callable[[Frames], Array] = squared_error
+
+    @property
+    def calls_per_step(self) -> int:
+        """A chunk is one call."""
+        return 1
+
+    def init(self, key: PRNGKey) -> Params:
+        """Fresh parameters."""
+        return self.network.init(key)
+
+    def corruption(self, keys: RowKeys, chunk: Frames) -> Levels:
+        """Nothing is corrupted: sigma 1 and no noise."""
+        del keys
+        return Levels(sigma=jnp.ones(chunk.shape[:2], chunk.dtype), noise=jnp.zeros_like(chunk))
+
+    def fit(self, params: Params, example: Example) -> Fit:
+        """Predicts the chunk and compares; an injected data end point is the target that is missed."""
+        prediction = self.network.apply(params, example.context, example.level, example.condition)
+        residual = prediction - example.x0
+        return Fit(loss=self.penalty(residual), prediction=prediction, residual=residual)
+
+    def to_error(self, residual: Frames, sigma: Sigma) -> Frames:
+        """`E = +r`."""
+        del sigma
+        return residual
+
+    def begin(self, params: Params, context: Frames, condition: PyTree) -> Frames:
+        """The carry is the context itself."""
+        del params, condition
+        return context
+
+    def step(self, params: Params, carry: Frames, keys: RowKeys, condition: PyTree) -> tuple[Frames, Frames]:
+        """One chunk, and the context slid on by it."""
+        level = jnp.zeros(keys.shape[0], carry.dtype)
+        chunk = self.network.apply(params, carry, level, condition)
+        return slide(carry, chunk), chunk

@@ -1,0 +1,127 @@
+"""The stochastic generator: rectified flow over the next chunk, conditioned on the context.
+
+Maths and equation numbers in `recycle_jax.flow_matching`. The network's raw output becomes a velocity through a
+*head*: `velocity_head` takes it as it is; `data_head` takes it as the clean chunk, ``v_hat = (x_sigma - x0_hat) /
+sigma``, so that a bounded network can never leave [-1, 1] at the end of sampling.
+
+Loss: ``w(sigma) ||v_hat - v*||^2``. The weight ``sigma^2`` makes it the squared error of the clean chunk.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from recycle_jax import flow_matching as fm
+from recycle_jax.generators.base import Example, Fit, Levels, slide
+from recycle_jax.models.base import Network
+from recycle_jax.typing import Frames, Params, PRNGKey, PyTree, RowKeys, Sigma
+
+Head = Callable[[Frames, Frames, Sigma], Frames]
+
+
+def velocity_head(raw: Frames, x_sigma: Frames, sigma: Sigma) -> Frames:
+    """The network's output is the velocity."""
+    del x_sigma, sigma
+    return raw
+
+
+def data_head(raw: Frames, x_sigma: Frames, sigma: Sigma) -> Frames:
+    """The network's output is the clean chunk."""
+    return (x_sigma - raw) / fm.over_frames(jnp.maximum(sigma, fm.SMALLEST_SIGMA))
+
+
+def data_weight(sigma: Array) -> Array:
+    """`sigma^2`: the loss is the squared error of the clean chunk."""
+    return jnp.square(sigma)
+
+
+def flat_weight(sigma: Array) -> Array:
+    """1: the loss is the squared error of the velocity, as in arXiv 2209.03003."""
+    return jnp.ones_like(sigma)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RectifiedFlow:
+    """A flow-matching generator of chunks.
+
+    Attributes:
+        network: `apply(params, noisy, sigma, context, level, condition) -> [b, chunk_frames, h, w, c]`.
+        context_frames: frames of history.
+        chunk_frames: frames a step produces.
+        steps: Euler steps of the sampler.
+        shift: schedule shift, in training and sampling alike.
+        head: turns the raw output into a velocity.
+        weight: `w(sigma)` of the loss.
+    """
+
+    network: Network
+    context_frames: int
+    chunk_frames: int = 1
+    steps: int = 4
+    shift: float = 1.0
+    head: Head = data_head
+    weight: Callable[[Array], Array] = data_weight
+
+    def __post_init__(self) -> None:
+        fm.euler_schedule(self.steps, self.shift)
+
+    @property
+    def calls_per_step(self) -> int:
+        """A chunk is one call an Euler step."""
+        return self.steps
+
+    def init(self, key: PRNGKey) -> Params:
+        """Fresh parameters."""
+        return self.network.init(key)
+
+    def corruption(self, keys: RowKeys, chunk: Frames) -> Levels:
+        """One shifted uniform sigma a row, the same for all frames of the chunk."""
+        of_sigma, of_noise = fm.split_rows(keys, 2)
+        sigma = fm.shift_sigma(fm.uniform_rows(of_sigma), self.shift)
+        return Levels(
+            sigma=jnp.broadcast_to(sigma[:, None], chunk.shape[:2]),
+            noise=fm.normal_rows(of_noise, chunk.shape[1:]),
+        )
+
+    def fit(self, params: Params, example: Example) -> Fit:
+        """Velocity matching at the injected trajectory; see `flow_matching` (7) and (8) for the target."""
+        x_sigma = fm.interpolate(example.x_injected, example.noise_injected, example.sigma)
+        v_hat = self._velocity(params, x_sigma, example.sigma, example.context, example.level, example.condition)
+        v_star = example.target(example.x0, example.x_injected, example.noise_injected, example.sigma)
+        residual = v_hat - v_star
+        frame_loss = self.weight(example.sigma) * jnp.mean(jnp.square(residual), axis=(2, 3, 4))
+        prediction = fm.data_end(x_sigma, v_hat, example.sigma)
+        return Fit(loss=frame_loss.mean(axis=1), prediction=prediction, residual=residual)
+
+    def to_error(self, residual: Frames, sigma: Sigma) -> Frames:
+        """`E_data = -sigma r`."""
+        return -fm.over_frames(sigma) * residual
+
+    def begin(self, params: Params, context: Frames, condition: PyTree) -> Frames:
+        """The carry is the context itself."""
+        del params, condition
+        return context
+
+    def step(self, params: Params, carry: Frames, keys: RowKeys, condition: PyTree) -> tuple[Frames, Frames]:
+        """Samples one chunk with `steps` Euler steps from fresh noise."""
+        shape = (self.chunk_frames, *carry.shape[2:])
+        level = jnp.zeros(keys.shape[0], carry.dtype)
+        sigmas = fm.euler_schedule(self.steps, self.shift)
+
+        def euler(x: Frames, pair: Array) -> tuple[Frames, None]:
+            sigma = jnp.broadcast_to(pair[0], x.shape[:2])
+            v = self._velocity(params, x, sigma, carry, level, condition)
+            return x + (pair[1] - pair[0]) * v, None
+
+        pairs = jnp.stack([sigmas[:-1], sigmas[1:]], axis=1)
+        chunk, _ = jax.lax.scan(euler, fm.normal_rows(keys, shape), pairs)
+        return slide(carry, chunk), chunk
+
+    def _velocity(
+        self, params: Params, x: Frames, sigma: Sigma, context: Frames, level: Array, condition: PyTree
+    ) -> Frames:
+        raw = self.network.apply(params, x, sigma, context, level, condition)
+        return self.head(raw, x, sigma)

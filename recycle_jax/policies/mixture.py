@@ -1,0 +1,69 @@
+"""Several policies in one batch: fixed shares of the rows, so that every row costs one network call.
+
+Rows are dealt in turn (`i mod period`), which keeps the order of the bank's shards and does not depend on the
+number of devices.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from recycle_jax.data.base import Batch
+from recycle_jax.generators.base import Generator
+from recycle_jax.policies.base import Drawn, ExamplePolicy
+from recycle_jax.typing import Params, PyTree, RowKeys
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Mixture(ExamplePolicy):
+    """Rows shared out between policies.
+
+    Attributes:
+        parts: `(rows, policy)` pairs: of every `sum(rows)` rows, so many go to each policy.
+    """
+
+    parts: tuple[tuple[int, ExamplePolicy], ...]
+
+    def __post_init__(self) -> None:
+        if not self.parts or any(rows < 1 for rows, _ in self.parts):
+            raise ValueError(f"parts is {self.parts}: give at least one (rows, policy) pair with rows >= 1")
+
+    @property
+    def period(self) -> int:
+        """Rows after which the sharing repeats; batches must be divisible by it."""
+        return sum(rows for rows, _ in self.parts)
+
+    @property
+    def rollout_steps(self) -> float:
+        """The parts', weighed by their rows."""
+        return sum(rows * policy.rollout_steps for rows, policy in self.parts) / self.period
+
+    def examples(
+        self, params: Params, generator: Generator, bank: PyTree, batch: Batch, keys: RowKeys
+    ) -> Drawn:
+        """Each policy's examples of its own rows, put back in order."""
+        if len(keys) % self.period:
+            raise ValueError(
+                f"{len(keys)} rows (on one device) cannot be shared {'/'.join(str(n) for n, _ in self.parts)}: "
+                f"use a multiple of {self.period}"
+            )
+        first, drawn = 0, []
+        for rows, policy in self.parts:
+            share = lambda leaf, at=first, n=rows: _take(leaf, at, n, self.period)  # noqa: E731
+            part = jax.tree.map(share, (batch, keys))
+            made = policy.examples(params, generator, bank, *part)
+            drawn.append(jax.tree.map(lambda leaf, n=rows: leaf.reshape(-1, n, *leaf.shape[1:]), made))
+            first += rows
+        return jax.tree.map(lambda *leaves: _merge(*leaves), *drawn)
+
+
+def _take(leaf: Any, first: int, rows: int, period: int) -> Any:
+    dealt = leaf.reshape(-1, period, *leaf.shape[1:])[:, first : first + rows]
+    return dealt.reshape(-1, *leaf.shape[1:])
+
+
+def _merge(*leaves: Any) -> Any:
+    merged = jnp.concatenate(leaves, axis=1)
+    return merged.reshape(-1, *merged.shape[2:])

@@ -1,0 +1,82 @@
+"""Error recycling from complete cases: own rollouts of any age, met again as history.
+
+`ReplayCases` is own-sample: context and target of one case together, ``loss(f(context~), target)``. `AddErrors` is
+cross-sample: only the error of a case, ``E = context~ - context_clean``, is put on another clip's clean context,
+whose recorded continuation stays the target.
+"""
+
+import dataclasses
+
+import jax.numpy as jnp
+from jax import Array
+
+from recycle_jax import flow_matching as fm
+from recycle_jax.data.base import Batch
+from recycle_jax.errors.bank import AnySlot, ErrorBank
+from recycle_jax.errors.harvest import Case
+from recycle_jax.generators.base import Generator, clean_example, split_clip
+from recycle_jax.policies.base import Drawn, ExamplePolicy, choose_rows
+from recycle_jax.policies.noise import noisy_context
+from recycle_jax.typing import Params, PyTree, RowKeys
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReplayCases(ExamplePolicy):
+    """Erroneous context and the target that consistently continues it, both from one case.
+
+    Attributes:
+        bank: whose cases are drawn, any slot.
+        noise: white noise up to this standard deviation is added to the context, its level told to the network;
+            0 adds none.
+    """
+
+    bank: ErrorBank
+    noise: float = 0.0
+
+    def examples(
+        self, params: Params, generator: Generator, bank: PyTree, batch: Batch, keys: RowKeys
+    ) -> Drawn:
+        """Cases where the bank has them, clean rows elsewhere."""
+        del params
+        of_fit, of_draw, of_level, of_noise = fm.split_rows(keys, 4)
+        case, found = draw_cases(self.bank, bank, of_draw)
+        context, x0 = split_clip(batch.clip, generator.context_frames, generator.chunk_frames)
+        context = choose_rows(found, case.context.astype(context.dtype), context)
+        level = fm.uniform_rows(of_level, 0.0, self.noise) if self.noise else jnp.zeros(len(keys), x0.dtype)
+        if self.noise:
+            context = noisy_context(context, level, of_noise)
+        target = choose_rows(found, case.target.astype(x0.dtype), x0)
+        example = clean_example(generator, batch, of_fit, context=context, x0=target, level=level)
+        return Drawn(example=example, clean=jnp.logical_not(found), found=found)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AddErrors(ExamplePolicy):
+    """A case's error on another clip's clean context.
+
+    Attributes:
+        bank: whose cases are drawn, any slot.
+        amplitude: factor on the error.
+    """
+
+    bank: ErrorBank
+    amplitude: float = 1.0
+
+    def examples(
+        self, params: Params, generator: Generator, bank: PyTree, batch: Batch, keys: RowKeys
+    ) -> Drawn:
+        """The batch with errors on its contexts; rows for which the bank has none stay clean."""
+        del params
+        of_fit, of_draw = fm.split_rows(keys, 2)
+        case, found = draw_cases(self.bank, bank, of_draw)
+        context, _ = split_clip(batch.clip, generator.context_frames, generator.chunk_frames)
+        error = (case.context - case.clean_context).astype(context.dtype)
+        injected = choose_rows(found, context + self.amplitude * error, context)
+        example = clean_example(generator, batch, of_fit, context=injected)
+        return Drawn(example=example, clean=jnp.logical_not(found), found=found)
+
+
+def draw_cases(bank: ErrorBank, state: PyTree, keys: RowKeys) -> tuple[Case, Array]:
+    """`(cases, found [b])`, entry-uniform over all slots of each row's shard."""
+    drawn = bank.draw(state, keys, AnySlot())
+    return drawn.entries, drawn.found

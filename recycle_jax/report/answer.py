@@ -1,0 +1,179 @@
+"""The question of a report and its answer in words, made from the `headline` of a result file.
+
+A ratio of horizons is never said more strongly than it was measured: bounds are called bounds, and where both
+sides outlasted the measurement it is a tie.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from recycle_jax.report import wording
+from recycle_jax.report.grid import Column, Entry, Grid, Section
+from recycle_jax.report.methods import known_methods
+from recycle_jax.report.places import Place, by_place
+
+QUESTION = (
+    "A video generator that runs on its own output drifts: its errors feed its next step. How many frames "
+    "does it last, and how much longer once it has been trained on its own errors?"
+)
+LONGER, SHORTER = ("longer", "at_least"), ("shorter", "at_most")
+
+
+def answer(results: Mapping[str, Any]) -> str:
+    """Returns the answer of a result file in a few sentences; from the summary if nothing is compared."""
+    ratios = {place: pairs for place, pairs in _ratios(results).items() if pairs}
+    if not ratios:
+        return _longest(results)
+    if len(ratios) > 1:
+        return _over_places(ratios)
+    place, pairs = next(iter(ratios.items()))
+    return _at_one_place(results, place, pairs)
+
+
+def comparison_grid(results: Mapping[str, Any]) -> Grid | None:
+    """Returns every comparison of the headline as a table, or None where there is none."""
+    columns = (
+        Column(title="compared", number=False),
+        Column(title="ratio of horizons"),
+        Column(title="verdict", number=False),
+    )
+    sections = [
+        Section(title=_title(place), rows=[_ratio_row(_against(label), row) for label, row in pairs.items()])
+        for place, pairs in _ratios(results).items()
+    ]
+    paired = (results.get("headline") or {}).get("paired") or {}
+    if paired:
+        rows = [_paired_row(_against(label), row) for label, row in paired.items()]
+        sections.append(Section(title="all worlds and generators, seed by seed", rows=rows))
+    return Grid(columns=columns, sections=sections) if sections else None
+
+
+def _ratios(results: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    return (results.get("headline") or {}).get("horizon_ratios") or {}
+
+
+def _at_one_place(results: Mapping[str, Any], place: str, pairs: Mapping[str, Any]) -> str:
+    """Says how long the method lasted, and how that compares with each rival, the first one in full."""
+    (label, row), *others = pairs.items()
+    method, rival = _sides(label)
+    names = known_methods([method, rival])
+    text = (
+        f"With {names[method].name}, half of the rollouts stay realistic for "
+        f"{_lasted(results, place, method)}; with {names[rival].name}, for {_lasted(results, place, rival)}. "
+        f"{_sentence(row)}"
+    )
+    rest = [f"{_named(_sides(label)[1])}: {_phrase(row)}" for label, row in others]
+    return f"{text} Against {'; against '.join(rest)}." if rest else text
+
+
+def _over_places(ratios: Mapping[str, Mapping[str, Any]]) -> str:
+    """Counts verdicts over places, for each rival."""
+    labels = list(dict.fromkeys(label for pairs in ratios.values() for label in pairs))
+    method = _named(_sides(labels[0])[0])
+    parts = [_tally(label, [pairs[label] for pairs in ratios.values() if label in pairs]) for label in labels]
+    return f"{_capital(method)} lasts longer than {'; than '.join(parts)}."
+
+
+def _tally(label: str, rows: list[Mapping[str, Any]]) -> str:
+    verdicts = [row.get("verdict") for row in rows]
+    longer = sum(verdict in LONGER for verdict in verdicts)
+    shorter = sum(verdict in SHORTER for verdict in verdicts)
+    return (
+        f"{_named(_sides(label)[1])} in {longer} of {len(rows)} combinations of world and generator, "
+        f"shorter in {shorter}, undecided in {len(rows) - longer - shorter}"
+    )
+
+
+def _sentence(row: Mapping[str, Any]) -> str:
+    ends = wording.between(row.get("ci95"))
+    interval = f" (95 % interval {ends})" if ends and not row.get("both_censored") else ""
+    return f"That is {_phrase(row)}{interval}."
+
+
+def _phrase(row: Mapping[str, Any]) -> str:
+    """Returns a ratio with what may be said of it."""
+    factor = wording.times(row.get("ratio"))
+    if row.get("both_censored"):
+        return "a tie as far as was seen, both outlast the measurement"
+    match row.get("verdict"):
+        case "longer":
+            return f"{factor} as long"
+        case "at_least":
+            return f"at least {factor} as long"
+        case "shorter":
+            return f"shorter, {factor} as long"
+        case "at_most":
+            return f"shorter, at most {factor} as long"
+        case _:
+            return f"no clear difference, {factor} as long"
+
+
+def _ratio_row(compared: str, row: Mapping[str, Any]) -> list[Entry]:
+    sign = {"at_least": "≥ ", "at_most": "≤ "}.get(str(row.get("verdict")), "")
+    if row.get("both_censored"):
+        verdict = "tie: both outlast the measurement"
+    elif row.get("verdict") == "at_least":
+        verdict = "longer; a lower bound, since most rollouts outlast the measurement"
+    elif row.get("verdict") == "at_most":
+        verdict = "shorter; an upper bound, since the rival outlasts the measurement"
+    else:
+        verdict = {"longer": "longer", "shorter": "shorter"}.get(
+            str(row.get("verdict")), "no clear difference"
+        )
+    ratio = Entry(main=sign + wording.times(row.get("ratio")), detail=wording.between(row.get("ci95")))
+    return [Entry(main=compared), ratio, Entry(main=verdict)]
+
+
+def _paired_row(compared: str, test: Mapping[str, Any]) -> list[Entry]:
+    pairs = int(test.get("pairs") or 0)
+    verdict = f"longer in {test.get('wins')}, shorter in {test.get('losses')}, equal in {test.get('ties')}"
+    least = wording.short(2.0 ** (1 - pairs), 2)
+    limit = f"; {pairs} pairs cannot give less than {least}" if 1 < pairs < 7 else ""
+    p = f"sign-flip test: p = {wording.short(test.get('p'), 2)}{limit}" if pairs > 1 else "one pair: no test"
+    ratio = Entry(main=wording.times(test.get("ratio")), detail="geometric mean")
+    return [Entry(main=compared), ratio, Entry(main=verdict, detail=p)]
+
+
+def _longest(results: Mapping[str, Any]) -> str:
+    """Says which method lasted longest at each place."""
+    summary, sentences = results["summary"], []
+    for place, entries in by_place(summary).items():
+        medians = {method: _median(summary[entry]) for method, entry in entries.items()}
+        best = max(medians, key=lambda method: medians[method])  # noqa: B023 - used before the next round
+        lasted = wording.horizon(summary[entries[best]].get("horizon_frames"))
+        sentences.append(f"{_capital(place.title)}: {_named(best)} lasts longest, {lasted} frames.")
+    return " ".join(sentences) or "Nothing has been measured yet."
+
+
+def _median(entry: Mapping[str, Any]) -> float:
+    value = wording.number((entry.get("horizon_frames") or {}).get("median"))
+    return -1.0 if value != value else value
+
+
+def _lasted(results: Mapping[str, Any], place: str, method: str) -> str:
+    record = (results["summary"].get(f"{place}/{method}") or {}).get("horizon_frames") or {}
+    frames = wording.count(record.get("median"))
+    return f"{frames} frames or more" if record.get("lower_bound") else f"{frames} frames"
+
+
+def _sides(label: str) -> tuple[str, str]:
+    method, _, rival = label.partition("_over_")
+    return method, rival
+
+
+def _against(label: str) -> str:
+    method, rival = _sides(label)
+    return f"{_named(method)} against {_named(rival)}"
+
+
+def _named(method: str) -> str:
+    return known_methods([method])[method].name
+
+
+def _title(place: str) -> str:
+    world, _, generator = place.partition("/")
+    return Place(world=world, generator=generator).title
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,125 @@
+"""The methods: what readers call them, and the one colour and marker that each has in every plot.
+
+Colours are Okabe and Ito's, which stay apart for colour-blind readers; markers tell methods apart in print.
+"""
+
+import dataclasses
+from collections.abc import Iterable
+
+INK = "#222222"
+"""Colour of text, axes and real video in plots; a page in dark mode replaces it."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Method:
+    """How a method is shown.
+
+    Attributes:
+        name: for tables and legends.
+        brief: for labels of a few letters' room, such as those in a video.
+        colour: `#rrggbb`.
+        marker: of matplotlib.
+        about: what it does, one sentence; empty where nothing is known.
+    """
+
+    name: str
+    brief: str
+    colour: str
+    marker: str
+    about: str = ""
+
+
+METHODS = {
+    "truth": Method(name="real video", brief="truth", colour=INK, marker="", about="What the world shows."),
+    "b": Method(
+        name="teacher forcing (B)",
+        brief="baseline B",
+        colour="#D55E00",
+        marker="o",
+        about="The baseline: trained on clean history only.",
+    ),
+    "b_plus": Method(
+        name="teacher forcing at equal compute (B+)",
+        brief="baseline B+",
+        colour="#CC79A7",
+        marker="s",
+        about="B trained on until it has cost as much as the recycled generator.",
+    ),
+    "noise": Method(
+        name="noise augmentation",
+        brief="noise",
+        colour="#E69F00",
+        marker="^",
+        about="Trained on history with random noise of tuned strength added.",
+    ),
+    "pushforward": Method(
+        name="pushforward",
+        brief="pushforward",
+        colour="#56B4E9",
+        marker="v",
+        about="Trained on history that it has just generated itself, with no bank of errors.",
+    ),
+    "recycle": Method(
+        name="error recycling",
+        brief="recycled",
+        colour="#009E73",
+        marker="D",
+        about="Trained on its own stored mistakes and a continuation learned from real video; no simulator.",
+    ),
+    "recycle_continued": Method(
+        name="error recycling with simulator",
+        brief="with simulator",
+        colour="#0072B2",
+        marker="P",
+        about="The same with the simulator's own continuation as target: an upper bound.",
+    ),
+    "svi_shot": Method(
+        name="SVI, shot preset",
+        brief="SVI shot",
+        colour="#999933",
+        marker="X",
+        about="Error recycling as the Stable Video Infinity scripts do it, one-shot preset.",
+    ),
+    "svi_film": Method(
+        name="SVI, film preset",
+        brief="SVI film",
+        colour="#AA6644",
+        marker="p",
+        about="Error recycling as the Stable Video Infinity scripts do it, film preset.",
+    ),
+    "ours": Method(
+        name="error recycling, final recipe",
+        brief="ours",
+        colour="#117733",
+        marker="*",
+        about="The final recipe of error recycling.",
+    ),
+    "oracle": Method(
+        name="oracle",
+        brief="oracle",
+        colour="#777777",
+        marker="h",
+        about="The simulator itself, given the same history as the generators: the ceiling.",
+    ),
+}
+_SPARE = tuple(zip(("#8C6BB1", "#66828F", "#B08B5B", "#5B8C7B"), ("<", ">", "d", "H"), strict=True))
+
+
+def known_methods(ids: Iterable[str]) -> dict[str, Method]:
+    """Returns how each method is shown, in the order in which methods are listed everywhere.
+
+    A method that has no entry here is shown under its own id, with a spare colour and marker.
+    """
+    present = set(ids)
+    strangers = sorted(present - METHODS.keys())
+    shown = {name: method for name, method in METHODS.items() if name in present}
+    for place, name in enumerate(strangers):
+        colour, marker = _SPARE[place % len(_SPARE)]
+        title = readable(name)
+        shown[name] = Method(name=title, brief=title, colour=colour, marker=marker)
+    return shown
+
+
+def readable(name: str) -> str:
+    """Returns an id as words."""
+    return name.replace("_", " ")

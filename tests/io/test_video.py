@@ -1,0 +1,131 @@
+"""Video files written and read back, and clips next to each other."""
+
+import errno
+import os
+
+import av
+import numpy as np
+import pytest
+
+from recycle_jax.io.video import GAP, LABEL_HEIGHT, read_video, side_by_side, to_uint8, write_mp4
+
+
+def gradients(frames=6, height=24, width=32):
+    """Smooth colours that move; H.264 keeps them nearly exactly."""
+    t, y, x = np.meshgrid(np.arange(frames), np.arange(height), np.arange(width), indexing="ij")
+    return np.stack([8 * x, 10 * y, 20 * t + 40], axis=-1).astype(np.uint8)
+
+
+def test_colours_survive(tmp_path):
+    clip = gradients()
+    read = read_video(write_mp4(tmp_path / "a.mp4", clip, fps=5))
+    assert read.shape == clip.shape
+    assert np.abs(read.astype(int) - clip.astype(int)).mean() < 4
+
+
+def test_the_colour_matrix_is_the_one_the_file_names(tmp_path):
+    clip = np.broadcast_to(np.array([[200, 60, 30]], np.uint8), (2, 16, 16, 3))
+    read = read_video(write_mp4(tmp_path / "a.mp4", clip))
+    assert np.abs(read.astype(int) - clip).max() <= 4, "reds turn orange when writer and reader disagree"
+
+
+def test_the_format_plays_in_browsers(tmp_path):
+    path = write_mp4(tmp_path / "a.mp4", gradients(), fps=12.5)
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
+        assert float(stream.average_rate) == 12.5
+        assert stream.frames == 6
+    data = path.read_bytes()
+    assert data.index(b"moov") < data.index(b"mdat"), "the index comes first, so that playing starts at once"
+
+
+def test_floats_scale_and_odd_sizes(tmp_path):
+    clip = np.linspace(-1, 1, 5 * 7 * 9).reshape(5, 7, 9, 1).astype(np.float32)
+    read = read_video(write_mp4(tmp_path / "a.mp4", clip, scale=3))
+    assert read.shape == (5, 22, 28, 3), "padded by one row and one column to even sizes"
+    expected = to_uint8(clip).repeat(3, 1).repeat(3, 2)
+    assert np.abs(read[:, :21, :27].astype(int) - expected.astype(int)).mean() < 4
+
+
+def test_frames_are_read_one_at_a_time(tmp_path):
+    alive = []
+
+    def frames():
+        for level in range(8):
+            alive.append(level)
+            yield np.full((16, 16, 3), 30 * level, np.uint8)
+
+    assert len(read_video(write_mp4(tmp_path / "a.mp4", frames()))) == 8
+    assert alive == list(range(8))
+
+
+def test_the_same_frames_give_the_same_bytes(tmp_path):
+    one, two = (write_mp4(tmp_path / name, gradients()).read_bytes() for name in ("a.mp4", "b.mp4"))
+    assert one == two
+
+
+def test_a_failure_keeps_the_old_video(tmp_path):
+    path = write_mp4(tmp_path / "a.mp4", gradients())
+    old = path.read_bytes()
+
+    def breaks():
+        yield from gradients()
+        raise OSError(errno.ENOSPC, "full")
+
+    with pytest.raises(OSError, match=r"a\.mp4: No space left on device; free some space"):
+        write_mp4(path, breaks())
+    with pytest.raises(ValueError, match=r"frame size changes from \(16, 16, 3\) to \(8, 16, 3\)"):
+        write_mp4(path, iter([np.zeros((16, 16, 3), np.uint8), np.zeros((8, 16, 3), np.uint8)]))
+    assert path.read_bytes() == old
+    assert os.listdir(tmp_path) == ["a.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("frames", "settings", "message"),
+    [
+        (np.zeros((0, 8, 8, 3), np.uint8), {}, "no frames to write"),
+        (np.zeros((2, 8, 8, 2), np.uint8), {}, r"a frame has shape \(8, 8, 2\)"),
+        (np.zeros((2, 8, 8, 3), np.int32), {}, "frames are int32"),
+        (np.zeros((2, 8, 8, 3), np.uint8), {"scale": 0}, "scale is 0"),
+        (np.zeros((2, 8, 8, 3), np.uint8), {"fps": 0}, "fps is 0"),
+    ],
+)
+def test_bad_frames_are_refused(tmp_path, frames, settings, message):
+    with pytest.raises(ValueError, match=message):
+        write_mp4(tmp_path / "a.mp4", frames, **settings)
+    assert not list(tmp_path.iterdir())
+
+
+def test_broken_files_are_named(tmp_path):
+    (tmp_path / "noise.mp4").write_bytes(b"\0" * 1000)
+    with pytest.raises(ValueError, match=r"noise\.mp4 cannot be decoded"):
+        read_video(tmp_path / "noise.mp4")
+
+
+def test_out_of_range_values_are_shown_as_the_nearest():
+    values = np.array([-7.0, -1.0, 0.0, 1.0, 7.0, np.inf, -np.inf, np.nan], np.float32)
+    assert to_uint8(values).tolist() == [0, 0, 128, 255, 255, 255, 0, 0]
+
+
+def test_columns_stand_side_by_side_under_their_labels():
+    left, right = np.full((3, 8, 8, 3), -1.0), np.full((3, 8, 8, 1), 200, np.uint8)
+    frames = list(side_by_side({"truth": left, "recycled": right}, scale=6))
+    assert len(frames) == 3
+    assert frames[0].shape == (LABEL_HEIGHT + 48, 48 + GAP + 48, 3)
+    assert frames[0].dtype == np.uint8
+    assert (frames[0][LABEL_HEIGHT:, :48] == 0).all()
+    assert (frames[0][LABEL_HEIGHT:, 48 + GAP :] == 200).all()
+    banner = frames[0][:LABEL_HEIGHT]
+    assert banner[:, :48].max() > 150
+    assert banner[:, 48 + GAP :].max() > 150
+
+
+def test_columns_must_be_equally_long():
+    with pytest.raises(ValueError, match=r"lengths are \{'a': 2, 'b': 3\}"):
+        list(side_by_side({"a": np.zeros((2, 4, 4, 3)), "b": np.zeros((3, 4, 4, 3))}))
+    with pytest.raises(ValueError, match="at least one clip"):
+        list(side_by_side({}))
+    streams = {"a": iter(np.zeros((2, 4, 4, 3))), "b": iter(np.zeros((3, 4, 4, 3)))}
+    with pytest.raises(ValueError, match="longer|shorter"):
+        list(side_by_side(streams))

@@ -1,0 +1,46 @@
+"""Placement and per-row keys on one device; `devices8` has the rest."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType
+
+from recycle_jax import sharding
+from recycle_jax.sharding import ROLES
+
+
+@pytest.fixture(scope="module")
+def mesh():
+    return sharding.make_mesh(jax.devices()[:1])
+
+
+def test_the_mesh_has_one_axis_of_a_type_chosen_explicitly(mesh):
+    assert mesh.axis_types == (AxisType.Auto,)
+    assert mesh.size == 1
+
+
+def test_the_one_path_serves_one_device(mesh):
+    def loss(weight, rows):
+        return jnp.mean((rows * weight) ** 2)
+
+    def step(weight, rows):
+        return sharding.mean_over_data(jax.grad(loss)(weight, rows)), sharding.first_row(
+            rows.shape[0]
+        ) + jnp.arange(4)
+
+    sharded = jax.jit(
+        sharding.shard_over_data(step, mesh, (ROLES.params, ROLES.rows), (ROLES.params, ROLES.rows))
+    )
+    rows = sharding.place(jnp.arange(4.0), mesh, ROLES.rows)
+    grad, numbered = sharded(sharding.place(jnp.float32(3.0), mesh, ROLES.params), rows)
+    np.testing.assert_allclose(grad, jax.grad(loss)(jnp.float32(3.0), rows))
+    np.testing.assert_array_equal(numbered, np.arange(4))
+
+
+def test_row_keys_do_not_depend_on_where_a_row_is():
+    key = jax.random.key(3)
+    whole = jax.random.key_data(sharding.row_keys(key, 8))
+    half = jax.random.key_data(sharding.row_keys(key, 4, first=jnp.int32(4)))
+    np.testing.assert_array_equal(whole[4:], half)
+    assert len(np.unique(whole, axis=0)) == 8
