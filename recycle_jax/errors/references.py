@@ -165,14 +165,16 @@ class Denoised:
     Attributes:
         params: of the denoiser (the only leaves).
         denoise: `(params, window [b, context + chunk, h, w, c], level [b]) -> window`.
-        noise: white noise of this standard deviation is added first, so that what the denoiser removes is noise
-            of a strength that it knows, with the rollout's errors drowned in it.
+        levels: white noise of the first standard deviation is added, so that what the denoiser removes is noise
+            of a strength that it knows, with the rollout's errors drowned in it; the others are the stations of
+            a deterministic way down (DDIM, arXiv 2010.02502, equation 12). One level gives the mean of all clean
+            windows that fit, which is too dim where they differ; more stations give one of them.
         gate: which cases are kept.
     """
 
     params: Params
     denoise: Callable[[Params, Frames, Rows], Frames] = struct.field(pytree_node=False)
-    noise: float = struct.field(pytree_node=False, default=0.15)
+    levels: tuple[float, ...] = struct.field(pytree_node=False, default=(0.3,))
     gate: Gate = struct.field(pytree_node=False, default=Gate())
 
     @property
@@ -185,8 +187,9 @@ class Denoised:
         del recorded
         n = context.shape[1]
         window = jnp.concatenate([context, chunk], axis=1)
-        noisy = window + self.noise * fm.normal_rows(keys, window.shape[1:])
-        level = jnp.full(window.shape[0], self.noise, window.dtype)
-        clean = self.denoise(self.params, noisy, level)
+        noisy = window + self.levels[0] * fm.normal_rows(keys, window.shape[1:])
+        for level, lower in zip(self.levels, (*self.levels[1:], 0.0), strict=True):
+            clean = self.denoise(self.params, noisy, jnp.full(window.shape[0], level, window.dtype))
+            noisy = clean + (lower / level) * (noisy - clean)
         accept, score = self.gate(context, clean[:, :n])
         return Referred(target=clean[:, n:], clean_context=clean[:, :n], accept=accept, score=score)

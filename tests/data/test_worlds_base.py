@@ -66,15 +66,20 @@ def test_a_world_of_one_screen_is_a_whole_world():
     assert batch.clip.shape == (3, 5, 8, 10, 1)
     assert batch.domain.dtype == jnp.int32 and WORLD.domains == ("all",)
     context = batch.clip[0, : WORLD.context_frames]
-    np.testing.assert_allclose(project(WORLD, context), context[-1], atol=0.1)
-    following = oracle_step(WORLD, context, jax.random.key(0))
+    np.testing.assert_allclose(jax.jit(lambda frames: project(WORLD, frames))(context), context[-1], atol=0.1)
+    following = jax.jit(lambda frames: oracle_step(WORLD, frames, jax.random.key(0)))(context)
     np.testing.assert_allclose(following, batch.clip[0, WORLD.context_frames], atol=0.1)
 
 
 def test_continuing_a_state_gives_the_frames_after_it():
     key = jax.random.key(4)
-    states, clip = simulate(WORLD, WORLD.initial(key), key, 6)
-    rest = continue_from(WORLD, jax.tree.map(lambda x: x[2], states), key, 3)
+
+    @jax.jit
+    def run(key):
+        states, clip = simulate(WORLD, WORLD.initial(key), key, 6)
+        return clip, continue_from(WORLD, jax.tree.map(lambda x: x[2], states), key, 3)
+
+    clip, rest = run(key)
     np.testing.assert_allclose(rest, clip[3:], atol=1e-5)
 
 

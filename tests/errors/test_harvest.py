@@ -52,7 +52,9 @@ def test_a_perfect_generator_has_no_errors(chunk):
     for _, case, _ in harvested(harvest, 9):
         assert np.max(case.score) < 1e-10
         ahead = 0.01 * np.arange(1, chunk + 1)[None, :, None, None, None]
-        np.testing.assert_allclose(case.target, np.broadcast_to(case.context[:, -1:] + ahead, case.target.shape), atol=1e-5)
+        np.testing.assert_allclose(
+            case.target, np.broadcast_to(case.context[:, -1:] + ahead, case.target.shape), atol=1e-5
+        )
 
 
 @pytest.mark.parametrize("chunk", [1, 2])

@@ -70,7 +70,9 @@ def test_denoised_hands_the_denoiser_a_noised_window_and_its_level():
     assert np.all(plain.accept) and not np.any(plain.score)
     noised = Denoised(params={}, denoise=identity, noise=0.15, gate=Gate(mass=1.0))
     assert np.std(noised(context, chunk, None, KEYS).target - chunk) == pytest.approx(0.15, rel=0.3)
-    told = Denoised(params={}, denoise=lambda p, w, level: w * 0.0 + level[:, None, None, None, None], noise=0.15)
+    told = Denoised(
+        params={}, denoise=lambda p, w, level: w * 0.0 + level[:, None, None, None, None], noise=0.15
+    )
     np.testing.assert_allclose(told(context, chunk, None, KEYS).target, 0.15, rtol=1e-6)
 
 

@@ -70,14 +70,18 @@ def test_your_network_with_actions():
     def move(params, context, action):
         return context[:, -1:] + params["speed"] * action[:, None, None, None, :]
 
-    network = function_network(move, fixed({"speed": 2.0}), lambda net, context, level, action: net(context, action))
+    network = function_network(
+        move, fixed({"speed": 2.0}), lambda net, context, level, action: net(context, action)
+    )
     generator = Predictor(network=network, context_frames=1)
     _, chunk = generator.step(generator.init(KEYS[0]), jnp.zeros((2, 1, 4, 4, 1)), KEYS, jnp.ones((2, 1)))
     np.testing.assert_array_equal(chunk, np.full((2, 1, 4, 4, 1), 2.0))
 
 
 def test_time_runs_from_0_to_1000():
-    network = function_network(lambda p, noisy, time, context: noisy * 0.0 + time[:, None, None, None, None], fixed({}), from_noisy)
+    network = function_network(
+        lambda p, noisy, time, context: noisy * 0.0 + time[:, None, None, None, None], fixed({}), from_noisy
+    )
     frames = jnp.zeros((2, 1, 4, 4, 1))
     out = network.apply({}, frames, jnp.asarray([[1.0], [0.25]]), frames, jnp.zeros(2), None)
     np.testing.assert_array_equal(out[:, 0, 0, 0, 0], [1000.0, 250.0])

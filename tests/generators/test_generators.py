@@ -103,7 +103,10 @@ def test_euler_solves_a_linear_field_to_its_closed_form(steps, shift):
 @pytest.mark.parametrize("steps", [1, 5])
 def test_a_known_clean_chunk_is_reached_whatever_the_steps(steps):
     generator = flow(
-        lambda params, x, sigma, context, *rest: 0.25 * context[:, -1:], head=data_head, steps=steps, shift=3.0
+        lambda params, x, sigma, context, *rest: 0.25 * context[:, -1:],
+        head=data_head,
+        steps=steps,
+        shift=3.0,
     )
     context = jax.random.normal(jax.random.key(1), (ROWS, 2, *FRAME))
     _, chunk = generator.step({}, context, KEYS, None)

@@ -35,7 +35,7 @@ def half_pixel_distance(world: World, key: PRNGKey, samples: int = 64, frames: i
         frame = simulate(world, world.initial(begin), run, frames)[1][-1]
         return (_shift_error(frame, 0) + _shift_error(frame, 1)) / 2.0
 
-    return jnp.mean(jax.vmap(distance)(jax.random.split(key, samples)))
+    return jnp.mean(jax.jit(jax.vmap(distance))(jax.random.split(key, samples)))
 
 
 def _shift_error(frame: jax.Array, axis: int) -> Scalar:

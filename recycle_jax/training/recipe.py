@@ -1,0 +1,164 @@
+"""The recipe: from a generator and clips to a generator that stays stable.
+
+    1  B           teacher forcing, `train_phase`
+    2  denoiser    windows of real video under noise, `train_phase` with `policies.denoise`
+    3  recycling   rounds of harvest and correction from B's parameters, `recycle_phase`
+
+Every phase is one call of the loop with its own optimiser: Adam (arXiv 1412.6980) on a warm-up and cosine
+schedule, gradients clipped to norm 1. Rivals of recycling are `train_phase` with another policy.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+
+from recycle_jax.data.base import ClipSource
+from recycle_jax.errors.bank import ErrorBank
+from recycle_jax.errors.capacity import allocate
+from recycle_jax.errors.harvest import Harvest
+from recycle_jax.errors.references import Reference
+from recycle_jax.generators.base import Generator
+from recycle_jax.policies.base import ExamplePolicy, HistoryPolicy
+from recycle_jax.policies.clean import TeacherForcing
+from recycle_jax.policies.mixture import Mixture
+from recycle_jax.policies.noise import NoiseAugmentation
+from recycle_jax.policies.recycle import ReplayCases
+from recycle_jax.sharding import ROLES, place
+from recycle_jax.training.correct import make_correct
+from recycle_jax.training.harvesting import make_harvest
+from recycle_jax.training.loop import Harvesting, Observer, RunState, Schedule, resume, run
+from recycle_jax.training.state import init_state, with_optimizer
+from recycle_jax.typing import Params, PRNGKey
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Adam:
+    """The optimiser of a phase.
+
+    Attributes:
+        learning_rate: at the top of the schedule.
+        floor: learning rate at the end, as a share of the top.
+        warmup: share of the updates in which the rate rises from 0.
+    """
+
+    learning_rate: float = 1e-3
+    floor: float = 0.05
+    warmup: float = 0.05
+
+    def build(self, updates: int) -> optax.GradientTransformation:
+        """The transformation for a phase of so many updates."""
+        rise = max(1, round(self.warmup * updates))
+        schedule = optax.warmup_cosine_decay_schedule(
+            0.0, self.learning_rate, rise, max(updates, rise + 1), self.learning_rate * self.floor
+        )
+        return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recycling:
+    """Hyper-parameters of recycling from complete cases.
+
+    Attributes:
+        chains: persistent rollouts.
+        oldest: largest age of a case, in steps.
+        harvest_every: updates between harvests.
+        harvest_steps: generator steps of every chain in a harvest.
+        capacity: cases the bank holds, over all shards.
+        shards: logical shards of the bank, a multiple of the number of devices.
+        clean_rows: rows of real history in every `clean_rows + case_rows` rows.
+        case_rows: rows of banked history.
+        noise: white noise up to this standard deviation on every history, its level told; 0 for none.
+    """
+
+    chains: int = 64
+    oldest: int = 32
+    harvest_every: int = 20
+    harvest_steps: int = 4
+    capacity: int = 2048
+    shards: int = 1
+    clean_rows: int = 1
+    case_rows: int = 1
+    noise: float = 0.0
+
+    def bank(self) -> ErrorBank:
+        """The bank: one slot, a ring.
+
+        Raises:
+            ValueError: if the capacity cannot be shared out evenly.
+        """
+        if self.capacity % self.shards:
+            raise ValueError(
+                f"capacity {self.capacity} is not divisible by {self.shards} shards: "
+                f"use {self.capacity // self.shards * self.shards or self.shards}"
+            )
+        return ErrorBank(shards=self.shards, capacity=self.capacity // self.shards)
+
+    def policy(self, bank: ErrorBank) -> Mixture:
+        """Clean and banked history, row by row."""
+        clean: ExamplePolicy = NoiseAugmentation(most=self.noise) if self.noise else TeacherForcing()
+        replay = ReplayCases(bank=bank, noise=self.noise)
+        return Mixture(parts=((self.clean_rows, clean), (self.case_rows, replay)))
+
+
+def train_phase(
+    generator: Generator,
+    policy: HistoryPolicy,
+    source: ClipSource,
+    schedule: Schedule,
+    key: PRNGKey,
+    mesh: Mesh,
+    *,
+    params: Params | None = None,
+    adam: Adam = Adam(),  # noqa: B008 (frozen)
+    observer: Observer = Observer(),  # noqa: B008 (frozen)
+) -> Params:
+    """Trains without a bank, from `params` or from scratch, and returns the parameters."""
+    optimizer = adam.build(schedule.updates)
+    # The program donates its state: the caller keeps the parameters that it passed.
+    own = None if params is None else jax.tree.map(jnp.copy, params)
+    train = init_state(generator, optimizer, key) if own is None else with_optimizer(own, optimizer, key)
+    state = RunState(train=place(train, mesh, ROLES.params))
+    if observer.checkpoints is not None:
+        state = resume(observer.checkpoints, state)
+    correct = make_correct(generator, policy, optimizer, mesh)
+    return run(correct, state, source, schedule, mesh, observer=observer).train.params
+
+
+def recycle_phase(
+    generator: Generator,
+    params: Params,
+    reference: Reference,
+    source: ClipSource,
+    recycling: Recycling,
+    schedule: Schedule,
+    key: PRNGKey,
+    mesh: Mesh,
+    *,
+    adam: Adam = Adam(),  # noqa: B008 (frozen)
+    observer: Observer = Observer(),  # noqa: B008 (frozen)
+) -> RunState:
+    """Rounds of harvest and correction, from `params`; returns the whole state, its bank included."""
+    optimizer, bank = adam.build(schedule.updates), recycling.bank()
+    harvest = Harvest(generator=generator, oldest=recycling.oldest)
+    harvesting = Harvesting(
+        program=make_harvest(harvest, bank, mesh, recycling.harvest_steps),
+        reference=place(reference, mesh, ROLES.params),
+        clips=source,
+        chains=recycling.chains,
+        frames=harvest.clip_frames(reference),
+        every=recycling.harvest_every,
+    )
+    own = jax.tree.map(jnp.copy, params)
+    first = source.batch(schedule.first_batch, recycling.chains, harvesting.frames)
+    state = RunState(
+        train=place(with_optimizer(own, optimizer, key), mesh, ROLES.params),
+        bank=allocate(bank, harvest.entry(source.shape), mesh),
+        chains=place(harvest.start(first.clip, first.domain), mesh, ROLES.rows),
+    )
+    if observer.checkpoints is not None:
+        state = resume(observer.checkpoints, state)
+    correct = make_correct(generator, recycling.policy(bank), optimizer, mesh)
+    return run(correct, state, source, schedule, mesh, harvesting, observer)

@@ -1,0 +1,85 @@
+"""Recycling of complete cases: clean and counted without any, and the case's own frames with them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from recycle_jax.errors.bank import ErrorBank
+from recycle_jax.errors.harvest import Case, Harvest
+from recycle_jax.policies.clean import TeacherForcing
+from recycle_jax.policies.mixture import Mixture
+from recycle_jax.policies.recycle import AddErrors, ReplayCases
+
+examples = jax.jit(lambda policy, *given: policy.examples(PARAMS, *given), static_argnums=(0, 1))
+PARAMS = {"gain": jnp.float32(0.9)}
+BANK = ErrorBank(shards=2, capacity=4)
+EMPTY, FULL = "empty", "full"
+
+
+def bank_state(predictor, fill):
+    """Two shards; where full, one case a shard: context 0.5, its clean version 0.25, target 0.125."""
+    state = BANK.init(Harvest(generator=predictor).entry((2, 2, 1)))
+    if fill == EMPTY:
+        return state
+    frames = lambda value, count: jnp.full((2, count, 2, 2, 1), value, jnp.float32)  # noqa: E731
+    numbers = jnp.zeros(2, jnp.int32)
+    case = Case(
+        context=frames(0.5, 2),
+        clean_context=frames(0.25, 2),
+        target=frames(0.125, 1),
+        ages=jnp.ones((2, 2), jnp.int32),
+        domain=numbers,
+        step=numbers,
+        score=jnp.zeros(2, jnp.float32),
+    )
+    return BANK.insert(state, case, numbers, jnp.ones(2, bool))
+
+
+@pytest.mark.parametrize("policy", [ReplayCases(bank=BANK), AddErrors(bank=BANK)])
+def test_without_cases_rows_are_clean_and_counted(policy, predictor, batch_of, keys_of):
+    state, batch = bank_state(predictor, EMPTY), batch_of(4)
+    drawn = examples(policy, predictor, state, batch, keys_of(4))
+    np.testing.assert_array_equal(drawn.example.context, batch.clip[:, :2])
+    np.testing.assert_array_equal(drawn.example.x0, batch.clip[:, 2:3])
+    assert np.all(drawn.clean) and not np.any(drawn.found)
+    loss, aux = policy.loss(PARAMS, predictor, state, batch, keys_of(4))
+    assert aux.empty_draws == 4 and aux.metrics["rows_clean"] == 4.0
+    assert loss == TeacherForcing().loss(PARAMS, predictor, None, batch, keys_of(4))[0]
+
+
+def test_a_case_is_replayed_whole(predictor, batch_of, keys_of):
+    state = bank_state(predictor, FULL)
+    drawn = examples(ReplayCases(bank=BANK), predictor, state, batch_of(4), keys_of(4))
+    assert np.all(drawn.example.context == 0.5)
+    assert np.all(drawn.example.x0 == 0.125) and np.all(drawn.example.x_injected == 0.125)
+    assert not np.any(drawn.clean) and np.all(drawn.found)
+
+
+def test_a_replayed_context_may_be_noised_and_says_so(predictor, batch_of, keys_of):
+    state = bank_state(predictor, FULL)
+    policy = ReplayCases(bank=BANK, noise=0.1)
+    example = examples(policy, predictor, state, batch_of(8), keys_of(8)).example
+    strength = np.abs(np.asarray(example.context) - 0.5).max(axis=(1, 2, 3, 4))
+    assert np.all(strength < 5 * example.level) and np.all(example.level > 0) and example.level.max() <= 0.1
+    assert np.all(example.x0 == 0.125)
+
+
+def test_only_the_error_of_a_case_is_added(predictor, batch_of, keys_of):
+    state, batch = bank_state(predictor, FULL), batch_of(4)
+    policy = AddErrors(bank=BANK, amplitude=2.0)
+    drawn = examples(policy, predictor, state, batch, keys_of(4))
+    np.testing.assert_allclose(drawn.example.context, batch.clip[:, :2] + 0.5, rtol=1e-6)
+    np.testing.assert_array_equal(drawn.example.x0, batch.clip[:, 2:3])
+    assert not np.any(drawn.clean)
+
+
+def test_a_mixture_recycles_its_share(predictor, batch_of, keys_of):
+    policy = Mixture(parts=((1, ReplayCases(bank=BANK)), (1, TeacherForcing())))
+    batch = batch_of(8)
+    drawn = examples(policy, predictor, bank_state(predictor, FULL), batch, keys_of(8))
+    np.testing.assert_array_equal(drawn.clean, [False, True] * 4)
+    assert np.all(drawn.example.context[::2] == 0.5)
+    np.testing.assert_array_equal(drawn.example.context[1::2], batch.clip[1::2, :2])
+    _, aux = policy.loss(PARAMS, predictor, bank_state(predictor, EMPTY), batch, keys_of(8))
+    assert aux.empty_draws == 4, "only the rows that asked"
