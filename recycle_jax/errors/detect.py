@@ -7,7 +7,7 @@ rollout that is lost, from which no consistent step leads back.
 """
 
 import dataclasses
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax.numpy as jnp
 from flax import struct
@@ -31,6 +31,7 @@ class Detected:
     keep: RowFlags
 
 
+@runtime_checkable
 class Detector(Protocol):
     """A comparison of what was generated with what it should have been."""
 

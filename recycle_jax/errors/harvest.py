@@ -7,6 +7,7 @@ staggered, so that the bank holds all ages at once) or when the accept gate of t
 """
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -108,16 +109,16 @@ class Harvest:
 
         Frames are kept as float16: in [-1, 1] it is eight times finer than bfloat16 at the same size.
         """
-        stored = lambda frames: jax.ShapeDtypeStruct((frames, *frame), jnp.float16)  # noqa: E731
-        number = lambda dtype: jax.ShapeDtypeStruct((), dtype)  # noqa: E731
+        stored: Any = lambda frames: jax.ShapeDtypeStruct((frames, *frame), jnp.float16)  # noqa: E731
+        number: Any = lambda *dims, dtype=jnp.int32: jax.ShapeDtypeStruct(dims, dtype)  # noqa: E731
         return Case(
             context=stored(self.generator.context_frames),
             clean_context=stored(self.generator.context_frames),
             target=stored(self.generator.chunk_frames),
-            ages=jax.ShapeDtypeStruct((self.generator.context_frames,), jnp.int32),
-            domain=number(jnp.int32),
-            step=number(jnp.int32),
-            score=number(jnp.float32),
+            ages=number(self.generator.context_frames),
+            domain=number(),
+            step=number(),
+            score=number(dtype=jnp.float32),
         )
 
     def advance(
@@ -174,14 +175,15 @@ class Harvest:
         position = chains.position + 1
         new_age = jnp.broadcast_to(position[:, None], (position.shape[0], chunk.shape[1]))
         ages = jnp.concatenate([chains.ages, new_age], axis=1)[:, -chains.ages.shape[1] :]
-        moved = chains.replace(
+        moved = dataclasses.replace(
+            chains,
             context=slide(chains.context, chunk),
             ages=ages,
             position=position,
             lost=chains.lost + jnp.logical_not(accept).astype(jnp.int32),
         )
         over = jnp.logical_not(accept) | (position > chains.limit)
-        restart = fresh.replace(limit=self._limits(keys), lost=moved.lost)
+        restart = dataclasses.replace(fresh, limit=self._limits(keys), lost=moved.lost)
         return jax.tree.map(lambda a, b: _rows(over, a, b), restart, moved)
 
     def _limits(self, keys: RowKeys) -> RowInts:

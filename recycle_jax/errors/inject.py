@@ -17,7 +17,6 @@ import jax.numpy as jnp
 from flax import struct
 from jax import Array
 
-from recycle_jax import flow_matching as fm
 from recycle_jax.generators.base import Example
 from recycle_jax.typing import Frames, RowFlags, RowKeys
 
@@ -81,13 +80,11 @@ class Gates:
 
     def draw(self, keys: RowKeys) -> Open:
         """The gates of `[b]` rows."""
-        of_data, of_noise, of_context, of_clean = fm.split_rows(keys, 4)
-        clean = flip(of_clean, self.clean)
+        chances = jnp.asarray([self.data, self.noise, self.context, self.clean], jnp.float32)
+        coins = jax.vmap(lambda key: jax.random.uniform(key, (4,)) < chances)(keys)
+        clean = coins[:, 3]
         return Open(
-            data=flip(of_data, self.data) & ~clean,
-            noise=flip(of_noise, self.noise) & ~clean,
-            context=flip(of_context, self.context) & ~clean,
-            clean=clean,
+            data=coins[:, 0] & ~clean, noise=coins[:, 1] & ~clean, context=coins[:, 2] & ~clean, clean=clean
         )
 
 

@@ -69,8 +69,8 @@ class HistoryPolicy(Protocol):
         """The loss of one batch, to be differentiated in `params`."""
         ...
 
-    def record(self, bank: PyTree, aux: Aux, keys: RowKeys, step: Scalar) -> PyTree:
-        """The bank after the step."""
+    def record(self, bank: PyTree, aux: Aux, keys: RowKeys, step: Scalar, fine: Scalar) -> PyTree:
+        """The bank after the step, the same as before where the step was not `fine` (bool)."""
         ...
 
 
@@ -104,9 +104,9 @@ class ExamplePolicy:
         )
         return jnp.mean(drawn.example.weight * fit.loss), aux
 
-    def record(self, bank: PyTree, aux: Aux, keys: RowKeys, step: Scalar) -> PyTree:
+    def record(self, bank: PyTree, aux: Aux, keys: RowKeys, step: Scalar, fine: Scalar) -> PyTree:
         """Leaves the bank as it is."""
-        del aux, keys, step
+        del aux, keys, step, fine
         return bank
 
 

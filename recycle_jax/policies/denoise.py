@@ -2,8 +2,9 @@
 
     window~ = window + level ((1 - m) white + m smooth) / sqrt((1 - m)^2 + m^2),   m ~ U(0, 1)
 
-with log-uniform levels, since a reference works at low ones. White noise alone teaches the removal of what no generator produces; smooth noise (white noise averaged over
-blocks of pixels, at the same strength) stands for displaced and half-erased shapes.
+with log-uniform levels, since a reference works at low ones. White noise alone teaches the removal of what no
+generator produces; smooth noise (white noise averaged over blocks of pixels, at the same strength) stands for
+displaced and half-erased shapes.
 """
 
 import dataclasses

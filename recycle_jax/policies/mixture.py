@@ -12,8 +12,8 @@ import jax.numpy as jnp
 
 from recycle_jax.data.base import Batch
 from recycle_jax.generators.base import Generator
-from recycle_jax.policies.base import Drawn, ExamplePolicy
-from recycle_jax.typing import Params, PyTree, RowKeys
+from recycle_jax.policies.base import Aux, Drawn, ExamplePolicy
+from recycle_jax.typing import Params, PyTree, RowKeys, Scalar
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,8 +46,8 @@ class Mixture(ExamplePolicy):
         """Each policy's examples of its own rows, put back in order."""
         if len(keys) % self.period:
             raise ValueError(
-                f"{len(keys)} rows (on one device) cannot be shared {'/'.join(str(n) for n, _ in self.parts)}: "
-                f"use a multiple of {self.period}"
+                f"{len(keys)} rows (on one device) cannot be shared "
+                f"{'/'.join(str(n) for n, _ in self.parts)}: use a multiple of {self.period}"
             )
         first, drawn = 0, []
         for rows, policy in self.parts:
@@ -57,6 +57,16 @@ class Mixture(ExamplePolicy):
             drawn.append(jax.tree.map(lambda leaf, n=rows: leaf.reshape(-1, n, *leaf.shape[1:]), made))
             first += rows
         return jax.tree.map(lambda *leaves: _merge(*leaves), *drawn)
+
+    def record(self, bank: PyTree, aux: Aux, keys: RowKeys, step: Scalar, fine: Scalar) -> PyTree:
+        """Each policy's record of its own rows, one after the other, in the one bank that they share."""
+        first = 0
+        for rows, policy in self.parts:
+            share = lambda leaf, at=first, n=rows: _take(leaf, at, n, self.period)  # noqa: E731
+            own = {name: share(getattr(aux, name)) for name in ("residual", "sigma", "clean", "domain")}
+            bank = policy.record(bank, dataclasses.replace(aux, **own), share(keys), step, fine)
+            first += rows
+        return bank
 
 
 def _take(leaf: Any, first: int, rows: int, period: int) -> Any:

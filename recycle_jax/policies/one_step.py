@@ -26,7 +26,7 @@ from recycle_jax.errors.inject import Errors, Gates, Open, flip, inject, require
 from recycle_jax.errors.slots import OneSlot, SlotMap
 from recycle_jax.generators.base import Example, Generator, clean_example
 from recycle_jax.policies.base import Aux, Drawn, ExamplePolicy
-from recycle_jax.typing import Frames, Params, PyTree, RowFlags, RowInts, RowKeys, Scalar, Sigma
+from recycle_jax.typing import Frames, Params, PyTree, RowInts, RowKeys, Scalar, Sigma
 
 OLDEST = 2**31 - 1
 """No limit of age."""
@@ -105,11 +105,8 @@ class OneStepErrors(ExamplePolicy):
         errors, got = self._errors(generator, bank, example, of, wanted)
         return Drawn(example=inject(example, errors, got), clean=~got.any, found=got.any | ~wanted.any)
 
-    def record(self, bank: PyTree, aux: Aux, keys: RowKeys, step: Scalar) -> PyTree:
-        """Writes the step's own residuals, each to the slot of its noise level and age.
-
-        A row whose residual is not finite is not written, whatever its gates.
-        """
+    def record(self, bank: PyTree, aux: Aux, keys: RowKeys, step: Scalar, fine: Scalar) -> PyTree:
+        """Writes the step's own residuals, each to the slot of its noise level and age."""
         of = _Keys.of(keys)
         wanted = self.gates.draw(of.gates)
         age = self._age(bank, of, wanted)
@@ -120,9 +117,9 @@ class OneStepErrors(ExamplePolicy):
             domain=aux.domain,
             step=jnp.full_like(age, step),
         )
-        write = (~wanted.clean | flip(of.write, self.clean_write)) & _finite(aux.residual)
+        write = fine & (~wanted.clean | flip(of.write, self.clean_write))
         bank = self.bank.insert(bank, entry, self.slots(_row_sigma(aux.sigma), age), write)
-        return self.bank.count_empty(bank, wanted.any & aux.clean)
+        return self.bank.count_empty(bank, fine & wanted.any & aux.clean)
 
     def _errors(
         self, generator: Generator, bank: PyTree, example: Example, of: _Keys, wanted: Open
@@ -202,7 +199,3 @@ def _residual(drawn: DrawnEntries) -> tuple[Frames, Sigma]:
 def _row_sigma(sigma: Sigma) -> Array:
     """`[b]`: the level that decides a row's slot."""
     return jnp.mean(sigma, axis=1)
-
-
-def _finite(frames: Frames) -> RowFlags:
-    return jnp.all(jnp.isfinite(frames), axis=tuple(range(1, frames.ndim)))

@@ -16,7 +16,7 @@ def rollout(
     Args:
         generator: who generates.
         params: its parameters.
-        context: `[b, context_frames, h, w, c]` real history.
+        context: `[b, k, h, w, c]` real history, of which the generator sees the last `context_frames` frames.
         key: one key; rows and steps are folded in.
         frames: how many, a multiple of `chunk_frames`.
         condition: per-row pytree for the network, or None.
@@ -33,7 +33,7 @@ def rollout(
     def body(carry: PyTree, i: Array) -> tuple[PyTree, Frames]:
         return generator.step(params, carry, rollout_keys(key, i, rows), condition)
 
-    carry = generator.begin(params, context, condition)
+    carry = generator.begin(params, context[:, -generator.context_frames :], condition)
     _, chunks = jax.lax.scan(body, carry, jnp.arange(steps, dtype=jnp.int32))
     return jnp.moveaxis(chunks, 0, 1).reshape(rows, frames, *context.shape[2:])
 

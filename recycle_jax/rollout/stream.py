@@ -39,7 +39,8 @@ def stream(
     Args:
         generator: who generates.
         params: its parameters.
-        context: `[b, context_frames, h, w, c]` real history, with which the metric starts.
+        context: `[b, k, h, w, c]` real history with which the metric starts, at least `context_frames` frames; the
+            generator sees the last of them.
         key: one key; rows and steps are folded in, as in `scan.rollout`.
         frames: how many, a multiple of `chunk_frames`.
         metric: what looks at every frame.
@@ -55,6 +56,7 @@ def stream(
             seen = metric.update(seen, chunk[:, t])
         return (history, seen), None
 
-    start = (generator.begin(params, context, condition), metric.init(context))
+    history = context[:, -generator.context_frames :]
+    start = (generator.begin(params, history, condition), metric.init(context))
     (_, seen), _ = jax.lax.scan(body, start, jnp.arange(steps, dtype=jnp.int32))
     return metric.result(seen)

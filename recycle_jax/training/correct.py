@@ -5,6 +5,7 @@ communication is one mean over devices of the gradient, the loss and the metrics
 A step whose loss or gradient is not finite keeps the old state and is counted, without asking the host.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -46,8 +47,8 @@ def make_correct(
         metrics = {**aux.metrics, "empty_draws": aux.empty_draws.astype(jnp.float32)}
         loss, gradient, metrics = mean_over_data((loss, gradient, metrics))
         state, norm, fine = update(state, optimizer, loss, gradient)
-        recorded = policy.record(bank, jax.lax.stop_gradient(aux), keys, state.step)
-        bank = jax.tree.map(lambda new, old: keep(fine, new, old), recorded, bank)
+        # The policy refuses its own rows: a select between the old and the new bank would copy all of it.
+        bank = policy.record(bank, jax.lax.stop_gradient(aux), keys, state.step, fine)
         return state, bank, {**metrics, "loss": loss, "gradient_norm": norm}
 
     sharded = shard_over_data(
@@ -66,7 +67,8 @@ def update(
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
     fine = jnp.isfinite(loss) & jnp.isfinite(norm)
-    new = state.replace(
+    new = dataclasses.replace(
+        state,
         params=jax.tree.map(lambda a, b: keep(fine, a, b), params, state.params),
         opt_state=jax.tree.map(lambda a, b: keep(fine, a, b), opt_state, state.opt_state),
         step=state.step + 1,

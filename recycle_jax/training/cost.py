@@ -16,8 +16,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from recycle_jax.generators.base import Generator, clean_example
 from recycle_jax.data.base import Batch
+from recycle_jax.generators.base import Generator, clean_example
 from recycle_jax.policies.base import HistoryPolicy
 from recycle_jax.typing import Params
 

@@ -1,4 +1,4 @@
-"""Ctrl-C that waits for the end of a step: in the middle of one the old state is donated and the new one not yet there."""
+"""Ctrl-C that waits for the end of a step: amid one the old state is donated and the new one not yet there."""
 
 import contextlib
 import signal

@@ -154,7 +154,7 @@ def run(
                 state, harvested = _harvest(harvesting, state, schedule.first_batch + step, mesh)
             batch = source.batch(schedule.first_batch + step, schedule.rows, schedule.frames)
             train, bank, metrics = correct(state.train, state.bank, place(batch, mesh, ROLES.rows))
-            state = state.replace(train=train, bank=bank)
+            state = dataclasses.replace(state, train=train, bank=bank)
             pending.append(metrics)
             done = step + 1
             if done % schedule.log_every == 0 or done == schedule.updates:
@@ -201,7 +201,7 @@ def _harvest(
         state.train.key,
         jnp.asarray(state.train.step, jnp.int32),
     )
-    return state.replace(chains=chains, bank=bank), metrics
+    return dataclasses.replace(state, chains=chains, bank=bank), metrics
 
 
 def _record(

@@ -13,7 +13,7 @@ from recycle_jax.models.base import Network
 FRAME = (2, 2, 1)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def predictor():
     """Two frames in, one out: `gain` times the newest, plus 0.01."""
     network = Network(
@@ -23,7 +23,7 @@ def predictor():
     return Predictor(network=network, context_frames=2)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def flow():
     """Two frames in, one out, of velocity `gain` times noisy frame minus newest frame."""
 
@@ -34,7 +34,7 @@ def flow():
     return RectifiedFlow(network=network, context_frames=2, shift=5.0, head=velocity_head)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def batch_of():
     """`batch_of(rows, frames)`: the pixel of clip `i`, frame `j` is `(10 i + j) / 1000`."""
 
@@ -46,7 +46,7 @@ def batch_of():
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def keys_of():
     """`keys_of(rows)`: a key for each row."""
     return lambda rows, seed=0: jax.random.split(jax.random.key(seed), rows)

@@ -44,7 +44,7 @@ def test_the_loss_is_the_mean_of_the_generators_own(predictor, batch_of, keys_of
     np.testing.assert_array_equal(aux.residual, fit.residual)
     np.testing.assert_allclose(aux.metrics["loss_clean_sum"], fit.loss.sum(), rtol=1e-6)
     assert aux.metrics["rows_clean"] == 4.0 and aux.metrics["rows_recycled"] == 0.0 and aux.empty_draws == 0
-    assert policy.record(None, aux, keys, jnp.int32(0)) is None
+    assert policy.record(None, aux, keys, jnp.int32(0), jnp.asarray(True)) is None
 
 
 def test_noise_of_level_0_is_clean(predictor, batch_of, keys_of):
@@ -55,9 +55,9 @@ def test_noise_of_level_0_is_clean(predictor, batch_of, keys_of):
 
 
 def test_the_network_is_told_how_noisy_its_context_is(predictor, batch_of, keys_of):
-    batch = dataclasses.replace(batch_of(512), clip=jnp.zeros((512, 3, 8, 8, 1)))
-    example = examples(NoiseAugmentation(most=0.2), predictor, batch, keys_of(512)).example
-    assert example.level.min() >= 0.0 and 0.19 < example.level.max() <= 0.2
+    batch = dataclasses.replace(batch_of(64), clip=jnp.zeros((64, 3, 8, 8, 1)))
+    example = examples(NoiseAugmentation(most=0.2), predictor, batch, keys_of(64)).example
+    assert example.level.min() >= 0.0 and 0.15 < example.level.max() <= 0.2
     strength = np.std(np.asarray(example.context), axis=(1, 2, 3, 4))
     np.testing.assert_allclose(strength, example.level, rtol=0.4, atol=1e-6)
     np.testing.assert_array_equal(example.x0, 0.0)

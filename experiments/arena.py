@@ -1,0 +1,368 @@
+"""Where remedies for drift compete: one source of clips, one generator, one budget, one judge.
+
+The budget is in FLOPs. B is teacher forcing. Every other method starts from B's parameters and spends the same
+extra FLOPs, those that recycling spends on its denoiser, its harvests and its corrections together; so horizons
+are compared at equal cost, and cost is stated over B's.
+"""
+
+import dataclasses
+import functools
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+
+from recycle_jax.data.base import ClipSource
+from recycle_jax.data.worlds.base import DecodableWorld, continue_from
+from recycle_jax.data.worlds.clips import WorldClips
+from recycle_jax.drift.monitor import Monitor
+from recycle_jax.errors.references import Continued, Denoised, Gate, Reference
+from recycle_jax.generators.base import Generator
+from recycle_jax.generators.predictor import Predictor
+from recycle_jax.generators.rectified_flow import RectifiedFlow
+from recycle_jax.models.conv import frame_unet, velocity_unet
+from recycle_jax.models.denoiser import preconditioned, weight
+from recycle_jax.policies.base import HistoryPolicy
+from recycle_jax.policies.clean import TeacherForcing
+from recycle_jax.policies.denoise import DenoiseWindows
+from recycle_jax.policies.noise import NoiseAugmentation
+from recycle_jax.policies.pushforward import Pushforward
+from recycle_jax.training.cost import Cost, forward_flops, harvest_flops, update_flops
+from recycle_jax.training.loop import Observer, Schedule
+from recycle_jax.training.recipe import Adam, Recycling, recycle_phase, train_phase
+from recycle_jax.typing import Frames, Params, RowKeys
+
+Observing = Callable[[str], Observer]
+"""From the name of a phase to who is told of it."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Net:
+    """Size of the networks, the denoiser's included.
+
+    Attributes:
+        width: channels of the finest level.
+        patch: side of the tiles.
+        levels: resolutions.
+        flow_steps: Euler steps of the flow generator.
+    """
+
+    width: int = 32
+    patch: int = 2
+    levels: int = 2
+    flow_steps: int = 4
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Budget:
+    """How long everything trains.
+
+    Attributes:
+        base: updates of B.
+        denoiser: updates of the window denoiser.
+        correct: updates of recycling.
+        rows: rows of every batch.
+        base_rate: learning rate of B and of the denoiser.
+        tune_rate: learning rate of everything that starts from B.
+    """
+
+    base: int = 4000
+    denoiser: int = 500
+    correct: int = 900
+    rows: int = 32
+    base_rate: float = 2e-3
+    tune_rate: float = 1e-3
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Choices:
+    """What was tuned, on seeds and worlds other than those reported.
+
+    Attributes:
+        noise: strongest noise of noise augmentation.
+        pushforward: most steps of fresh pushforward.
+        levels: noise levels of the denoised reference.
+        gate_distance: largest distance of an accepted case.
+        gate_mass: largest relative change of mass of an accepted case.
+        data_std: standard deviation of clean frames, for the denoiser's preconditioning.
+    """
+
+    noise: float = 0.1
+    pushforward: int = 4
+    levels: tuple[float, ...] = (0.4, 0.15)
+    gate_distance: float = 0.03
+    gate_mass: float = 0.3
+    data_std: float = 0.4
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Arena:
+    """One place of the contest.
+
+    Attributes:
+        world: its name.
+        kind: `predictor` or `flow`, the generator's name in results.
+        generator: who is trained.
+        denoiser: a `Predictor` from windows to windows.
+        source: `seed -> clips`.
+        held_out: clips that nothing trains on.
+        starts: real starts of the judged rollouts.
+        truth: `frames -> [t, h, w, c]`, how the first of them really goes on, as far as that is known.
+        monitor: the judge, its bands included.
+        reference: `continued` for this world, or None where there is no simulator.
+        budget, choices, recycling: see there.
+        mesh: where everything runs.
+    """
+
+    world: str
+    kind: str
+    generator: Generator
+    denoiser: Predictor
+    source: Callable[[int], ClipSource]
+    held_out: ClipSource
+    starts: Frames
+    truth: Callable[[int], Any]
+    monitor: Monitor
+    continued: Reference | None
+    budget: Budget
+    choices: Choices
+    recycling: Recycling
+    mesh: Mesh
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Trained:
+    """Parameters and their bill, all phases from scratch included."""
+
+    params: Params
+    cost: Cost
+    bank: dict[str, int] = dataclasses.field(default_factory=dict)
+
+
+def build_generator(kind: str, shape: tuple[int, int, int], context: int, net: Net) -> Generator:
+    """The generator that results call `kind`."""
+    sizes: dict[str, Any] = {"width": net.width, "patch": net.patch, "levels": net.levels}
+    frames: dict[str, Any] = {"shape": shape, "context_frames": context, "chunk_frames": 1}
+    makers: dict[str, Callable[[], Generator]] = {
+        "predictor": lambda: Predictor(network=frame_unet(**frames, **sizes), context_frames=context),
+        "flow": lambda: RectifiedFlow(
+            network=velocity_unet(**frames, **sizes), context_frames=context, steps=net.flow_steps
+        ),
+    }
+    if kind not in makers:
+        raise ValueError(f"unknown generator {kind!r}: there are {', '.join(makers)}")
+    return makers[kind]()
+
+
+def build_denoiser(shape: tuple[int, int, int], window: int, net: Net, data_std: float) -> Predictor:
+    """A `Predictor` whose context and chunk are one window."""
+    network = frame_unet(
+        shape=shape,
+        context_frames=window,
+        chunk_frames=window,
+        width=net.width,
+        patch=net.patch,
+        levels=net.levels,
+        bounded=False,
+    )
+    return Predictor(network=preconditioned(network, data_std), context_frames=window, chunk_frames=window)
+
+
+def simulator_reference(world: DecodableWorld, gate: Gate) -> Continued:
+    """`continued`: the upper bound, which decodes the state and runs the simulator on."""
+
+    def decode_and_run(context: Frames, keys: RowKeys) -> tuple[Frames, Frames, Any]:
+        def one(window: Any, key: Any) -> tuple[Any, Any, Any]:
+            state, confidence = world.decode(window[-world.context_frames :])
+            shown = jnp.concatenate([window[:-1], world.render(state)[None]])
+            return shown, continue_from(world, state, key, 1), confidence
+
+        return jax.vmap(one)(context, keys)
+
+    return Continued(decode_and_run=decode_and_run, gate=gate)
+
+
+def train_base(arena: Arena, seed: int, observing: Observing) -> Trained:
+    """B: teacher forcing from scratch."""
+    budget, policy = arena.budget, TeacherForcing()
+    schedule = _schedule(arena, budget.base, arena.generator.context_frames + 1, 0)
+    params, seconds = _timed(
+        train_phase,
+        arena.generator,
+        policy,
+        arena.source(seed),
+        schedule,
+        jax.random.key(seed),
+        arena.mesh,
+        adam=Adam(learning_rate=budget.base_rate),
+        observer=observing("b"),
+    )
+    flops = budget.base * update_flops(arena.generator, policy, _forward(arena), budget.rows)
+    return Trained(params=params, cost=Cost(train_flops=flops, updates=budget.base, seconds=seconds))
+
+
+def train_denoiser(arena: Arena, seed: int, observing: Observing) -> Trained:
+    """The learned reference: windows of real video under noise."""
+    budget, window = arena.budget, arena.denoiser.context_frames
+    policy = DenoiseWindows(weight=functools.partial(weight, data_std=arena.choices.data_std))
+    schedule = _schedule(arena, budget.denoiser, 2 * window, 50_000_000)
+    params, seconds = _timed(
+        train_phase,
+        arena.denoiser,
+        policy,
+        arena.source(seed),
+        schedule,
+        jax.random.key(seed + 1),
+        arena.mesh,
+        adam=Adam(learning_rate=budget.base_rate),
+        observer=observing("denoiser"),
+    )
+    flops = budget.denoiser * update_flops(arena.denoiser, policy, _forward_denoiser(arena), budget.rows)
+    return Trained(params=params, cost=Cost(train_flops=flops, seconds=seconds))
+
+
+def extra_flops(arena: Arena) -> float:
+    """What recycling spends beyond B, denoiser and harvests included: every rival's budget."""
+    denoiser = update_flops(arena.denoiser, TeacherForcing(), _forward_denoiser(arena), arena.budget.rows)
+    updates, harvests = _recycling_flops(arena, arena.budget.correct, with_denoiser=True)
+    return arena.budget.denoiser * denoiser + updates + harvests
+
+
+def tune_with(arena: Arena, base: Trained, policy: HistoryPolicy, seed: int, observer: Observer) -> Trained:
+    """Any policy without a bank, from B's parameters, for the extra budget."""
+    each = update_flops(arena.generator, policy, _forward(arena), arena.budget.rows)
+    updates = max(1, round(extra_flops(arena) / each))
+    ahead = round(policy.rollout_steps) if policy.rollout_steps else 0
+    schedule = _schedule(arena, updates, arena.generator.context_frames + 1 + ahead, 10_000_000)
+    params, seconds = _timed(
+        train_phase,
+        arena.generator,
+        policy,
+        arena.source(seed),
+        schedule,
+        jax.random.key(seed + 2),
+        arena.mesh,
+        params=base.params,
+        adam=Adam(learning_rate=arena.budget.tune_rate),
+        observer=observer,
+    )
+    return Trained(
+        params=params, cost=base.cost + Cost(train_flops=updates * each, updates=updates, seconds=seconds)
+    )
+
+
+def recycle_with(
+    arena: Arena,
+    base: Trained,
+    reference: Reference,
+    learned: Cost,
+    updates: int,
+    seed: int,
+    observer: Observer,
+) -> Trained:
+    """Recycling from B's parameters; `learned` is the bill of a learned reference."""
+    schedule = _schedule(arena, updates, arena.generator.context_frames + 1, 10_000_000)
+    state, seconds = _timed(
+        recycle_phase,
+        arena.generator,
+        base.params,
+        reference,
+        arena.source(seed),
+        arena.recycling,
+        schedule,
+        jax.random.key(seed + 2),
+        arena.mesh,
+        adam=Adam(learning_rate=arena.budget.tune_rate),
+        observer=observer,
+    )
+    train, harvest = _recycling_flops(arena, updates, with_denoiser=isinstance(reference, Denoised))
+    cost = Cost(train_flops=train, harvest_flops=harvest, updates=updates, seconds=seconds)
+    held = sum(leaf.nbytes for leaf in jax.tree.leaves(state.bank.entries))
+    bank = {"bytes": int(held), "entries": int(state.bank.count.sum())}
+    return Trained(params=state.train.params, cost=base.cost + learned + cost, bank=bank)
+
+
+def b_plus(arena: Arena, base: Trained, seed: int, observer: Observer) -> Trained:
+    """B trained on."""
+    return tune_with(arena, base, TeacherForcing(), seed, observer)
+
+
+def noise(arena: Arena, base: Trained, seed: int, observer: Observer) -> Trained:
+    """Noise augmentation, its level told."""
+    return tune_with(arena, base, NoiseAugmentation(most=arena.choices.noise), seed, observer)
+
+
+def pushforward(arena: Arena, base: Trained, seed: int, observer: Observer) -> Trained:
+    """Fresh own rollouts, recorded targets."""
+    return tune_with(arena, base, Pushforward(steps=arena.choices.pushforward), seed, observer)
+
+
+def recycle(arena: Arena, base: Trained, learned: Trained, seed: int, observer: Observer) -> Trained:
+    """Own cases, `denoised` targets: no simulator."""
+    apply = arena.denoiser.network.apply
+    reference = Denoised(
+        params=learned.params,
+        denoise=lambda params, window, level: apply(params, window, level, None),
+        levels=arena.choices.levels,
+        gate=gate_of(arena.choices),
+    )
+    return recycle_with(arena, base, reference, learned.cost, arena.budget.correct, seed, observer)
+
+
+def recycle_continued(arena: Arena, base: Trained, seed: int, observer: Observer) -> Trained:
+    """Own cases, targets from the simulator: the upper bound, at the same total cost."""
+    if arena.continued is None:
+        raise ValueError(f"{arena.world} has no simulator: leave out recycle_continued")
+    train, harvest = _recycling_flops(arena, 1000, with_denoiser=False)
+    updates = round(1000 * extra_flops(arena) / (train + harvest))
+    return recycle_with(arena, base, arena.continued, Cost(), updates, seed, observer)
+
+
+def gate_of(choices: Choices) -> Gate:
+    """The accept gate of all references."""
+    return Gate(distance=choices.gate_distance, mass=choices.gate_mass)
+
+
+def world_source(world: DecodableWorld) -> Callable[[int], ClipSource]:
+    """`seed -> clips` of a world."""
+    return lambda seed: WorldClips(world=world, seed=seed)
+
+
+def _schedule(arena: Arena, updates: int, frames: int, first: int) -> Schedule:
+    return Schedule(
+        updates=updates,
+        rows=arena.budget.rows,
+        frames=frames,
+        first_batch=first,
+        log_every=max(1, updates // 20),
+        save_every=max(1, updates // 4),
+    )
+
+
+def _forward(arena: Arena) -> float:
+    params = jax.eval_shape(arena.generator.init, jax.random.key(0))
+    return forward_flops(arena.generator, params, arena.source(0).shape)
+
+
+def _forward_denoiser(arena: Arena) -> float:
+    params = jax.eval_shape(arena.denoiser.init, jax.random.key(0))
+    return forward_flops(arena.denoiser, params, arena.source(0).shape)
+
+
+def _recycling_flops(arena: Arena, updates: int, *, with_denoiser: bool) -> tuple[float, float]:
+    """FLOPs of the corrections and of the harvests of so many updates."""
+    recycling, forward = arena.recycling, _forward(arena)
+    reference = _forward_denoiser(arena) * len(arena.choices.levels) if with_denoiser else 0.0
+    each = harvest_flops(arena.generator, forward, reference, recycling.chains, recycling.harvest_steps)
+    harvests = -(-updates // recycling.harvest_every)
+    policy = recycling.policy(recycling.bank())
+    return updates * update_flops(arena.generator, policy, forward, arena.budget.rows), harvests * each
+
+
+def _timed(f: Callable[..., Any], *args: Any, **options: Any) -> tuple[Any, float]:
+    start = time.perf_counter()
+    result = jax.block_until_ready(f(*args, **options))
+    return result, time.perf_counter() - start

@@ -1,0 +1,262 @@
+"""What does recycling cost in time, on the machine at hand?
+
+Question: how much slower is a training step that draws errors from a bank and banks its own residuals than a plain
+one; how does a draw depend on the bank's size; what does the framework cost over a hand-written loop?
+
+Expected ratios: `correct_over_plain` at most 1.05, `draw_capacity_100x` at most 1.1, `framework_over_minimal_loop`
+at most 1.1.
+
+    python -m experiments.bench --preset small
+
+Both sides of a ratio run in turn in one process; a sample is the time of one side over the time of the other in the
+same turn, and the ratio is the median of the samples. Run it on an idle machine. About five minutes on two cores.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from rich.console import Console
+from rich.table import Table
+
+from recycle_jax.cli import parse
+from recycle_jax.data.base import Batch
+from recycle_jax.data.worlds.balls import BouncingBalls
+from recycle_jax.data.worlds.clips import WorldClips
+from recycle_jax.errors.algebra import ResidualEntry
+from recycle_jax.errors.bank import AnySlot, ErrorBank
+from recycle_jax.generators.predictor import Predictor
+from recycle_jax.io.progress import track
+from recycle_jax.io.workdir import open_workdir, run_metadata
+from recycle_jax.io.writers import write_json
+from recycle_jax.models.conv import frame_unet
+from recycle_jax.policies.clean import TeacherForcing
+from recycle_jax.policies.one_step import one_step
+from recycle_jax.sharding import make_mesh
+from recycle_jax.training.correct import make_correct
+from recycle_jax.training.loop import RunState, Schedule, run
+from recycle_jax.training.state import TrainState, init_state
+
+LIMITS = {"correct_over_plain": 1.05, "draw_capacity_100x": 1.1, "framework_over_minimal_loop": 1.1}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """Sizes of what is timed.
+
+    Attributes:
+        size: side of the frames.
+        width: of the network.
+        rows: of a batch.
+        capacity: of the smaller bank.
+        turns: samples of every ratio.
+        calls: calls of one side in a turn.
+        draws: draws of one side in a turn.
+    """
+
+    size: int = 32
+    width: int = 32
+    rows: int = 16
+    capacity: int = 100
+    turns: int = 31
+    calls: int = 10
+    draws: int = 200
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Command:
+    """What a command line can set.
+
+    Attributes:
+        config: the sizes.
+        publish: a file that the results are copied to, or nothing.
+    """
+
+    config: Config = Config()
+    publish: str = ""
+
+
+PRESETS: dict[str, Callable[[], Command]] = {
+    "smoke": lambda: Command(config=Config(size=16, width=16, rows=8, turns=3, calls=2, draws=10)),
+    "small": Command,
+    "full": lambda: Command(config=Config(size=64, width=96, rows=64, calls=50, draws=1000)),
+    "pod": lambda: Command(config=Config(size=64, width=128, rows=512, calls=50, draws=1000)),
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Bench:
+    """What all ratios share.
+
+    Attributes:
+        config: sizes.
+        generator: the network that is trained.
+        optimizer: of the training step.
+        source: of its clips.
+    """
+
+    config: Config
+    generator: Predictor
+    optimizer: optax.GradientTransformation
+    source: WorldClips
+
+    @property
+    def frames(self) -> int:
+        """Frames of a clip."""
+        return self.generator.context_frames + 1
+
+    def state(self) -> TrainState:
+        """A fresh state; programs donate theirs."""
+        return init_state(self.generator, self.optimizer, jax.random.key(0))
+
+
+def make_bench(config: Config) -> Bench:
+    """A predictor of bouncing balls."""
+    world = BouncingBalls(size=config.size)
+    network = frame_unet(shape=world.shape, context_frames=4, chunk_frames=1, width=config.width)
+    return Bench(
+        config=config,
+        generator=Predictor(network=network, context_frames=4),
+        optimizer=optax.adam(1e-3),
+        source=WorldClips(world=world),
+    )
+
+
+def ratios_of(turns: int, plain: Callable[[], None], other: Callable[[], None], label: str) -> list[float]:
+    """Times both sides in turn, first once unmeasured, and swaps who goes first."""
+    plain()
+    other()
+    samples = []
+    for turn in track(range(turns), label):
+        first, second = (plain, other) if turn % 2 else (other, plain)
+        spent = {first: _seconds(first), second: _seconds(second)}
+        samples.append(spent[other] / spent[plain])
+    return samples
+
+
+def correct_over_plain(bench: Bench) -> list[float]:
+    """The training step with one-step errors, draw and insert included, over the plain one."""
+    config, mesh = bench.config, make_mesh()
+    bank = ErrorBank(capacity=config.capacity * 10)
+    entry = ResidualEntry.entry(1, bench.source.shape)
+    policies = {"plain": (TeacherForcing(), None), "other": (one_step(bank=bank), bank.init(entry))}
+    batch = bench.source.batch(0, config.rows, bench.frames)
+    sides = []
+    for policy, stored in policies.values():
+        program = make_correct(bench.generator, policy, bench.optimizer, mesh)
+        held: dict[str, Any] = {"state": bench.state(), "bank": stored}
+        sides.append(_steps(program, held, batch, config.calls))
+    return ratios_of(config.turns, sides[0], sides[1], "correct over plain")
+
+
+def draw_capacity_100x(bench: Bench) -> list[float]:
+    """A uniform draw from a bank a hundred times larger."""
+    config = bench.config
+    entry = ResidualEntry.entry(4, bench.source.shape)
+    sides = []
+    for capacity in (config.capacity, 100 * config.capacity):
+        bank = ErrorBank(capacity=capacity)
+        full = dataclasses.replace(bank.init(entry), count=jnp.full((1, 1), capacity, jnp.int32))
+        draw = jax.jit(lambda state, keys, bank=bank: bank.draw(state, keys, AnySlot()))
+        keys = jax.random.split(jax.random.key(0), (config.draws, config.rows))
+        sides.append(_draws(draw, full, list(keys)))
+    return ratios_of(config.turns, sides[0], sides[1], "draw, 100 x the capacity")
+
+
+def framework_over_minimal_loop(bench: Bench) -> list[float]:
+    """The package's loop, plain training, over the shortest loop that does the same updates."""
+    config, mesh = bench.config, make_mesh()
+    network, optimizer, rows = bench.generator.network, bench.optimizer, config.rows
+
+    def loss(params: Any, clip: Any) -> Any:
+        prediction = network.apply(params, clip[:, :4], jnp.zeros(rows), None)
+        return jnp.mean(jnp.square(prediction - clip[:, 4:]))
+
+    @jax.jit
+    def update(params: Any, state: Any, clip: Any) -> tuple[Any, Any, Any]:
+        value, gradient = jax.value_and_grad(loss)(params, clip)
+        updates, state = optimizer.update(gradient, state, params)
+        return optax.apply_updates(params, updates), state, value
+
+    def minimal() -> None:
+        state = bench.state()
+        params, inner = state.params, state.opt_state
+        for step in range(config.calls):
+            params, inner, _ = update(params, inner, bench.source.batch(step, rows, bench.frames).clip)
+        jax.block_until_ready(params)
+
+    program = make_correct(bench.generator, TeacherForcing(), optimizer, mesh)
+    schedule = Schedule(updates=config.calls, rows=rows, frames=bench.frames)
+
+    def framework() -> None:
+        done = run(program, RunState(train=bench.state()), bench.source, schedule, mesh)
+        jax.block_until_ready(done.train.params)
+
+    return ratios_of(config.turns, minimal, framework, "framework over minimal loop")
+
+
+def main(command: Command, workdir: Path, preset: str) -> dict[str, Any]:
+    """Measures all ratios, writes them, prints them."""
+    config, place = command.config, open_workdir(workdir, command.config)
+    bench = make_bench(config)
+    measures = (correct_over_plain, draw_capacity_100x, framework_over_minimal_loop)
+    samples = {measure.__name__: measure(bench) for measure in measures}
+    results = {
+        "schema_version": 1,
+        "experiment": "bench",
+        "preset": preset,
+        **run_metadata(config),
+        "config": dataclasses.asdict(config),
+        "ratios": {name: float(np.median(values)) for name, values in samples.items()},
+        "quartiles": {name: np.quantile(values, [0.25, 0.75]).tolist() for name, values in samples.items()},
+        "samples": samples,
+        "limits": LIMITS,
+    }
+    write_json(place.results, results)
+    if command.publish:
+        write_json(command.publish, results)
+    _print(results)
+    return results
+
+
+def _steps(program: Callable[..., Any], held: dict[str, Any], batch: Batch, calls: int) -> Callable[[], None]:
+    def side() -> None:
+        for _ in range(calls):
+            held["state"], held["bank"], metrics = program(held["state"], held["bank"], batch)
+        jax.block_until_ready(metrics)
+
+    return side
+
+
+def _draws(draw: Callable[..., Any], state: Any, keys: list[Any]) -> Callable[[], None]:
+    def side() -> None:
+        for row_keys in keys:
+            drawn = draw(state, row_keys)
+        jax.block_until_ready(drawn)
+
+    return side
+
+
+def _seconds(side: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    side()
+    return time.perf_counter() - start
+
+
+def _print(results: dict[str, Any]) -> None:
+    table = Table("ratio", "median", "middle half", "limit", title=f"on {results['device']}")
+    for name, value in results["ratios"].items():
+        low, high = results["quartiles"][name]
+        table.add_row(name, f"{value:.3f}", f"{low:.3f} to {high:.3f}", f"{LIMITS[name]:.2f}")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    chosen = parse(PRESETS, name="bench")
+    main(chosen.config, chosen.workdir, chosen.preset)

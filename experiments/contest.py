@@ -1,0 +1,224 @@
+"""A contest is a list of cells, (arena, seed, method), each written when it is done.
+
+A killed contest goes on where it was: finished cells are read back, B's and the denoiser's parameters come from
+their checkpoints, and a half-trained phase resumes from its last one. Two processes may share the work: each
+takes the (arena, seed) pairs that fall to it, and either assembles the results when all cells are there.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments import arena as arenas
+from experiments.arena import Arena, Trained
+from experiments.judging import cell_measurement, held_out_loss, judge, strip_frames
+from recycle_jax.drift.summary import headline, summarise
+from recycle_jax.io import checkpoint
+from recycle_jax.io.workdir import Workdir, run_metadata
+from recycle_jax.io.writers import read_json, write_json
+from recycle_jax.report.build import Media, Video, build_report
+from recycle_jax.report.filmstrips import Filmstrip, columns
+from recycle_jax.training.cost import Cost
+from recycle_jax.training.loop import Observer
+
+RIVALS = ("b_plus", "noise", "pushforward", "recycle_continued", "b")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Contest:
+    """What is compared and how the report tells of it.
+
+    Attributes:
+        experiment: name in the results.
+        preset: name of the preset.
+        question: what the report answers.
+        command: what makes it again.
+        methods: ids, in the order in which they run; `b` first.
+        seeds: training seeds.
+        strip_frames: frames of the rollouts that are kept for pictures.
+        tuning_trials: settings tried for each method that has something to tune.
+    """
+
+    experiment: str
+    preset: str
+    question: str
+    command: str
+    methods: tuple[str, ...]
+    seeds: tuple[int, ...]
+    strip_frames: int = 1024
+    tuning_trials: int = 0
+
+
+def run_contest(
+    contest: Contest, arenas_of: Sequence[Callable[[], Arena]], workdir: Workdir, part: tuple[int, int] = (0, 1)
+) -> dict[str, Any] | None:
+    """Runs the missing cells of this part; returns the results once no cell of any part is missing.
+
+    Args:
+        contest: what is compared.
+        arenas_of: makes each arena when its turn comes, since an arena holds compiled programs and arrays.
+        workdir: where cells, checkpoints and pictures go.
+        part: `(number, of how many)` processes that share the work.
+    """
+    pairs = [(make, seed) for seed in contest.seeds for make in arenas_of]
+    built: dict[int, Arena] = {}
+    for number, (make, seed) in enumerate(pairs):
+        if number % part[1] != part[0]:
+            continue
+        place = built.setdefault(id(make), make())
+        for method, trained in _train_all(contest, place, seed, workdir):
+            _finish_cell(contest, place, seed, method, trained, workdir)
+    places = [built.setdefault(id(make), make()) for make in arenas_of]
+    expected = [
+        _cell_path(workdir, place, seed, method)
+        for place in places
+        for seed in contest.seeds
+        for method in _methods(contest, place)
+    ]
+    if not all(path.exists() for path in expected):
+        return None
+    return {"places": places, "cells": [read_json(path) for path in expected]}
+
+
+def assemble(contest: Contest, done: dict[str, Any], workdir: Workdir, config: Any) -> dict[str, Any]:
+    """Cells to results: bands, summary, headline, origin; writes `results.json`."""
+    bands = {place.world: place.monitor.bands for place in done["places"]}
+    cells = done["cells"]
+    results = {
+        "schema_version": 1,
+        "experiment": contest.experiment,
+        "preset": contest.preset,
+        **run_metadata(config),
+        "bands": {name: value.to_json() for name, value in bands.items()},
+        "cells": cells,
+        "summary": summarise(cells, bands),
+        "headline": headline(cells, bands, method="recycle", rivals=RIVALS),
+    }
+    write_json(workdir.results, results)
+    return results
+
+
+def report(contest: Contest, results: dict[str, Any], places: Sequence[Arena], workdir: Workdir) -> Path:
+    """Table on the console, plots, filmstrips, videos and the page."""
+    strips, videos = [], []
+    for place in places:
+        kept = _pictures(contest, place, contest.seeds[0], workdir)
+        title = f"{place.world}, {place.kind}"
+        numbers = [n for n in columns(contest.strip_frames) if n <= contest.strip_frames]
+        rows = {name: frames[[n - 1 for n in numbers if n <= len(frames)]] for name, frames in kept.items()}
+        strips.append(Filmstrip(title=title, numbers=numbers, rows=rows))
+        shown = {n: f[:160] for n, f in kept.items() if n in ("truth", "b_plus", "recycle")}
+        videos.append(Video(name=f"{place.world}-{place.kind}", title=title, columns=shown))
+    media = Media(filmstrips=tuple(strips), videos=tuple(videos))
+    return build_report(results, workdir.path, media, question=contest.question, command=contest.command)
+
+
+def _methods(contest: Contest, place: Arena) -> Iterator[str]:
+    return (m for m in contest.methods if m != "recycle_continued" or place.continued is not None)
+
+
+def _train_all(
+    contest: Contest, place: Arena, seed: int, workdir: Workdir
+) -> Iterator[tuple[str, Trained]]:
+    """Yields the missing methods' parameters; B and the denoiser come from disk where they were trained."""
+    missing = [m for m in _methods(contest, place) if not _cell_path(workdir, place, seed, m).exists()]
+    if not missing:
+        return
+    observing = functools.partial(_observer, workdir, place, seed)
+    base = _kept(workdir, place, seed, "b", lambda: arenas.train_base(place, seed, observing))
+    tuned: dict[str, Callable[..., Trained]] = {
+        "b_plus": arenas.b_plus,
+        "noise": arenas.noise,
+        "pushforward": arenas.pushforward,
+        "recycle_continued": arenas.recycle_continued,
+    }
+    for method in missing:
+        if method == "b":
+            yield method, base
+        elif method == "recycle":
+            learn = functools.partial(arenas.train_denoiser, place, seed, observing)
+            learned = _kept(workdir, place, seed, "denoiser", learn)
+            yield method, arenas.recycle(place, base, learned, seed, observing(method))
+        else:
+            yield method, tuned[method](place, base, seed, observing(method))
+
+
+def _finish_cell(
+    contest: Contest, place: Arena, seed: int, method: str, trained: Trained, workdir: Workdir
+) -> None:
+    key = jax.random.key(10_000 + seed)
+    measurement = judge(place.generator, place.monitor, trained.params, place.starts, key)
+    cell = {
+        "world": place.world,
+        "generator": place.kind,
+        "method": method,
+        "seed": seed,
+        "train_domain": "all",
+        "eval_domain": "all",
+        **cell_measurement(place.monitor, measurement),
+        "clean_loss": held_out_loss(place.generator, trained.params, place.held_out),
+        "bank": trained.bank,
+        "cost": dataclasses.asdict(trained.cost),
+        "tuning_trials": contest.tuning_trials if method not in ("b", "b_plus") else 0,
+    }
+    if seed == contest.seeds[0]:
+        frames = strip_frames(place.generator, trained.params, place.starts[:1], key, contest.strip_frames)
+        _save_pictures(_picture_path(workdir, place, method), frames[0])
+    write_json(_cell_path(workdir, place, seed, method), cell)
+    exits = np.median(cell["rollouts"]["exit_frame"])
+    workdir.log({"cell": f"{place.world}/{place.kind}/{method}/{seed}", "median_exit": float(exits)})
+
+
+def _kept(workdir: Workdir, place: Arena, seed: int, phase: str, train: Callable[[], Trained]) -> Trained:
+    """A phase that several methods share: trained once, then read from disk."""
+    folder = workdir.path / "trained" / f"{place.world}-{place.kind}-{seed}-{phase}"
+    bill = folder / "cost.json"
+    generator = place.denoiser if phase == "denoiser" else place.generator
+    if bill.exists():
+        params = checkpoint.restore(folder, jax.eval_shape(generator.init, jax.random.key(0)))[1]
+        return Trained(params=params, cost=Cost(**read_json(bill)))
+    trained = train()
+    checkpoint.save(folder, 0, trained.params)
+    write_json(bill, dataclasses.asdict(trained.cost))
+    return trained
+
+
+def _observer(workdir: Workdir, place: Arena, seed: int, phase: str) -> Observer:
+    name = f"{place.world}-{place.kind}-{seed}-{phase}"
+    return Observer(
+        log=lambda record: workdir.log({"run": name, **record}),
+        checkpoints=workdir.checkpoints / name,
+        label=f"{place.world} {place.kind} {phase} (seed {seed})",
+    )
+
+
+def _cell_path(workdir: Workdir, place: Arena, seed: int, method: str) -> Path:
+    return workdir.path / "cells" / f"{place.world}-{place.kind}-{method}-{seed}.json"
+
+
+def _picture_path(workdir: Workdir, place: Arena, method: str) -> Path:
+    return workdir.path / "pictures" / f"{place.world}-{place.kind}-{method}.npz"
+
+
+def _save_pictures(path: Path, frames: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(path, frames=frames)
+
+
+def _pictures(contest: Contest, place: Arena, seed: int, workdir: Workdir) -> dict[str, np.ndarray]:
+    """Truth first, then every method's first rollout, uint8 `[t, h, w, c]`."""
+    del seed
+    kept = {"truth": _truth(place, contest.strip_frames)}
+    for method in _methods(contest, place):
+        kept[method] = np.load(_picture_path(workdir, place, method))["frames"]
+    return kept
+
+
+def _truth(place: Arena, frames: int) -> np.ndarray:
+    real = place.truth(frames)
+    return np.asarray(np.round((np.clip(real, -1.0, 1.0) + 1.0) * 127.5), np.uint8)

@@ -1,0 +1,208 @@
+"""Recycling on real video: no simulator, no decoder, only clips.
+
+Question: a small predictor of a folder of real clips drifts on its own output. How long do its rollouts stay inside
+the bands of real video, after teacher forcing, after training on at the recycled run's cost (B+), after noise
+augmentation, and after recycling with a learned reference?
+
+Expected: recycling stays longest; real robot footage at 32 x 32 is far from solved by a network of this size, and
+the bands say so.
+
+    python -m experiments.footage --data FOLDER --preset small
+
+FOLDER holds video files, in sub-folders where the domains differ. Without `--data`, `smoke` renders a few clips of
+its own. About 25 minutes on two idle cores; the first run also decodes the clips.
+"""
+
+import dataclasses
+import functools
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments.arena import Arena, Budget, Choices, Net, build_denoiser, build_generator
+from experiments.contest import Contest, assemble, report, run_contest
+from experiments.judging import Judging, footage_bands, footage_statistics, footage_windows
+from recycle_jax.cli import parse
+from recycle_jax.data.arrays import ArrayClips
+from recycle_jax.data.videos import FrameRule, load_folder
+from recycle_jax.data.worlds.balls import BouncingBalls
+from recycle_jax.data.worlds.clips import WorldClips
+from recycle_jax.drift.monitor import Monitor
+from recycle_jax.io.video import write_mp4
+from recycle_jax.io.workdir import open_workdir
+from recycle_jax.io.writers import write_json
+from recycle_jax.sharding import make_mesh
+from recycle_jax.training.recipe import Recycling
+
+METHODS = ("b", "b_plus", "recycle", "noise")
+QUESTION = "How long do rollouts of a generator of real footage look like real footage?"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """Everything that a run of this experiment depends on.
+
+    Attributes:
+        name: of the footage in the results.
+        size: side of the frames, 32 to 64.
+        crop: cut the middle square, or squeeze the whole frame into it.
+        held_out: share of the clips that nothing trains on; bands come from one half of them, their check and the
+            starts of the judged rollouts from the other.
+        context: frames of history.
+        kinds: generators.
+        methods: method ids.
+        seeds: training seeds.
+        tuning_trials: settings tried for each method that has something to tune.
+        net, budget, choices, recycling, judging: see there.
+    """
+
+    name: str = "robot_arm"
+    size: int = 32
+    crop: bool = False
+    held_out: float = 0.25
+    context: int = 2
+    kinds: tuple[str, ...] = ("predictor",)
+    methods: tuple[str, ...] = METHODS
+    seeds: tuple[int, ...] = (0, 1, 2)
+    tuning_trials: int = 1
+    net: Net = Net(patch=4)
+    budget: Budget = Budget(base=3000, denoiser=400, correct=700)
+    choices: Choices = Choices(gate_distance=0.05)
+    recycling: Recycling = Recycling(chains=32, noise=0.1)
+    judging: Judging = Judging(max_frames=128, rollouts=64, window=16, real_rollouts=64)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Command:
+    """What a command line can set.
+
+    Attributes:
+        data: folder of video files; `smoke` makes its own where it is empty.
+        config: the experiment.
+        part: which share of the work this process does.
+        parts: how many processes share it.
+        publish: a file that the results are copied to, or nothing.
+    """
+
+    data: str = ""
+    config: Config = Config()
+    part: int = 0
+    parts: int = 1
+    publish: str = ""
+
+
+def smoke() -> Command:
+    """On forty rendered clips."""
+    config = Config(
+        name="rendered",
+        size=16,
+        held_out=0.5,
+        methods=("b", "recycle"),
+        seeds=(0,),
+        net=Net(width=16),
+        budget=Budget(base=40, denoiser=20, correct=40, rows=8),
+        recycling=Recycling(chains=8, oldest=8, capacity=64),
+        judging=Judging(max_frames=16, rollouts=8, window=4, real_rollouts=40),
+    )
+    return Command(config=config)
+
+
+def small() -> Command:
+    """Two cores."""
+    return Command()
+
+
+def full() -> Command:
+    """One GPU, 64 x 64."""
+    config = Config(
+        size=64,
+        seeds=(0, 1, 2, 3, 4),
+        net=Net(width=96, patch=4, levels=3),
+        budget=Budget(base=30_000, denoiser=4000, correct=7000, rows=64),
+    )
+    return Command(config=config)
+
+
+PRESETS: dict[str, Callable[[], Command]] = {"smoke": smoke, "small": small, "full": full, "pod": full}
+
+
+def load(command: Command) -> ArrayClips:
+    """The clips of the folder; for `smoke` a folder of rendered ones, through the same reader."""
+    config = command.config
+    rule = FrameRule(height=config.size, width=config.size, crop=config.crop)
+    if command.data:
+        return load_folder(command.data, rule, min_frames=config.context + 1)
+    if config.name != "rendered":
+        raise ValueError("footage needs --data FOLDER, a folder of video files; only --preset smoke makes its own")
+    with tempfile.TemporaryDirectory() as folder:
+        clips = WorldClips(world=BouncingBalls(size=config.size)).batch(0, 120, 24).clip
+        for i, clip in enumerate(np.asarray(clips)):
+            write_mp4(Path(folder) / "balls" / f"{i:03}.mp4", clip)
+        return load_folder(folder, rule, min_frames=config.context + 1, cache=Path(folder) / "cache")
+
+
+def build_arena(kind: str, config: Config, train: ArrayClips, held: ArrayClips) -> Arena:
+    """The footage, one generator, its judge."""
+    judging, context = config.judging, config.context
+    statistics = footage_statistics(context)
+    # Another hash than the one that held these clips out.
+    calibration, check = held.split(0.5, group=lambda name: f"check {name}")
+    monitor = Monitor(
+        statistics=statistics,
+        window=judging.window,
+        max_frames=judging.max_frames,
+        bands=footage_bands(calibration, check, statistics, judging),
+    )
+    real = footage_windows(check, context + judging.max_frames, judging.rollouts)
+    return Arena(
+        world=config.name,
+        kind=kind,
+        generator=build_generator(kind, held.shape, context, config.net),
+        denoiser=build_denoiser(held.shape, context + 1, config.net, config.choices.data_std),
+        source=lambda seed: dataclasses.replace(train, seed=seed),
+        held_out=check,
+        starts=real[:, :context],
+        truth=lambda frames: np.asarray(real[0, context : context + frames]),
+        monitor=monitor,
+        continued=None,
+        budget=config.budget,
+        choices=config.choices,
+        recycling=config.recycling,
+        mesh=make_mesh(),
+    )
+
+
+def main(command: Command, workdir: Path, preset: str) -> dict[str, Any] | None:
+    """Runs this process's share; assembles and reports once every cell is there."""
+    config = command.config
+    place = open_workdir(workdir, config)
+    jax.config.update("jax_compilation_cache_dir", str(place.path / "compiled"))
+    train, held = load(command).split(config.held_out)
+    contest = Contest(
+        experiment="footage",
+        preset=preset,
+        question=QUESTION,
+        command=f"python -m experiments.footage --data FOLDER --preset {preset}",
+        methods=config.methods,
+        seeds=config.seeds,
+        strip_frames=config.judging.max_frames,
+        tuning_trials=config.tuning_trials,
+    )
+    makers = [functools.partial(build_arena, kind, config, train, held) for kind in config.kinds]
+    done = run_contest(contest, makers, place, (command.part, command.parts))
+    if done is None:
+        return None
+    results = assemble(contest, done, place, config)
+    if command.publish:
+        write_json(command.publish, results)
+    report(contest, results, done["places"], place)
+    return results
+
+
+if __name__ == "__main__":
+    chosen = parse(PRESETS, name="footage")
+    main(chosen.config, chosen.workdir, chosen.preset)

@@ -1,0 +1,194 @@
+"""Judging one generator on one kind of video: the same statistics, bands and starts for every method.
+
+Bands are calibrated on real video once, before any method runs, and committed under `experiments/results/bands`;
+what a run uses is looked up there by world, length and window, and calibrated anew only where it is missing.
+"""
+
+import dataclasses
+import functools
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from recycle_jax.data.arrays import ArrayClips
+from recycle_jax.data.base import ClipSource
+from recycle_jax.data.worlds.base import DecodableWorld, project
+from recycle_jax.data.worlds.clips import WorldClips
+from recycle_jax.data.worlds.measure import half_pixel_distance
+from recycle_jax.drift.bands import Bands, Extremes, Tolerance, calibrate
+from recycle_jax.drift.base import measure, measure_stream
+from recycle_jax.drift.cells import measured
+from recycle_jax.drift.monitor import Measurement, Monitor
+from recycle_jax.drift.statistics import NONFINITE, Statistics
+from recycle_jax.generators.base import Generator, clean_example
+from recycle_jax.io.writers import read_json, write_json
+from recycle_jax.rollout.scan import rollout
+from recycle_jax.rollout.stream import stream
+from recycle_jax.typing import Frames, Params, PRNGKey
+
+BANDS = Path(__file__).parent / "results" / "bands"
+CALIBRATION_SEED, CHECK_SEED, START_SEED, HELD_OUT_SEED = 1_000_001, 1_000_002, 1_000_003, 1_000_004
+"""Seeds of the clips that no method trains on."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Judging:
+    """How long, how many.
+
+    Attributes:
+        max_frames: frames of a rollout.
+        rollouts: how many, from starts that no method has seen.
+        window: frames a window of the bands.
+        real_rollouts: real rollouts for calibration, and again for the check.
+    """
+
+    max_frames: int = 1024
+    rollouts: int = 64
+    window: int = 8
+    real_rollouts: int = 256
+
+
+def world_statistics(world: DecodableWorld) -> Statistics:
+    """What is measured in a world that can read its own frames."""
+    return Statistics(context_frames=world.context_frames, project=functools.partial(project, world))
+
+
+def world_tolerances(world: DecodableWorld, objects: int) -> dict[str, Tolerance]:
+    """Widening of a world's bands, fixed before any method: simulated video has no noise of its own.
+
+    A frame may be as far from a valid one as half a pixel of displacement makes it; half an object may be
+    missing or too much; motion, sharpness and contrast may leave the range of real windows by a fifth.
+    """
+    half_pixel = float(half_pixel_distance(world, jax.random.key(0)))
+    half_object = 0.5 / objects
+    return {
+        "distance": Tolerance(hi_at_least=half_pixel),
+        "retention": Tolerance(lo_at_most=1.0 - half_object, hi_at_least=1.0 + half_object),
+        "motion": Tolerance(factor=1.2),
+        "sharpness": Tolerance(factor=1.2),
+        "contrast": Tolerance(factor=1.2),
+    }
+
+
+def real_extremes(world: DecodableWorld, judging: Judging, seed: int) -> Extremes:
+    """Runs the world itself for `max_frames` frames through the monitor that judges generators."""
+    monitor = Monitor(
+        statistics=world_statistics(world), window=judging.window, max_frames=judging.max_frames
+    )
+    frames = monitor.statistics.context_frames
+
+    def extremes(key: PRNGKey) -> Extremes:
+        keys = jax.random.split(key, judging.real_rollouts)
+        states = jax.vmap(world.initial)(keys)
+        advance = jax.vmap(world.advance)
+        shown = []
+        for i in range(max(frames, 2)):
+            states = advance(states, jax.vmap(jax.random.fold_in, (0, None))(keys, i))
+            shown.append(jax.vmap(world.render)(states))
+
+        def step(carry: Any) -> tuple[Any, Any]:
+            states, i = carry
+            states = advance(states, jax.vmap(jax.random.fold_in, (0, None))(keys, i))
+            return (states, i + 1), jax.vmap(world.render)(states)
+
+        carry = (states, jnp.int32(len(shown)))
+        return measure_stream(monitor, jnp.stack(shown, axis=1), step, carry, judging.max_frames).extremes
+
+    return jax.jit(extremes)(jax.random.key(seed))
+
+
+def world_bands(name: str, world: DecodableWorld, objects: int, judging: Judging) -> Bands:
+    """The committed bands of a world, or new ones, which are then filed to be committed."""
+    path = BANDS / f"{name}-{judging.max_frames}-{judging.window}.json"
+    made_of = {"world": repr(world), "judging": dataclasses.asdict(judging) | {"rollouts": None}}
+    if path.exists() and (record := read_json(path))["made_of"] == made_of:
+        return Bands.from_json(record["bands"])
+    bands = calibrate(
+        real_extremes(world, judging, CALIBRATION_SEED),
+        real_extremes(world, judging, CHECK_SEED),
+        window=judging.window,
+        max_frames=judging.max_frames,
+        tolerances=world_tolerances(world, objects),
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, {"made_of": made_of, "bands": bands.to_json()})
+    return bands
+
+
+@functools.partial(jax.jit, static_argnames=("generator", "monitor"))
+def judge(
+    generator: Generator, monitor: Monitor, params: Params, context: Frames, key: PRNGKey
+) -> Measurement:
+    """One compiled evaluation: rollouts from `context` through the monitor."""
+    return stream(generator, params, context, key, monitor.max_frames, monitor)
+
+
+def held_out_loss(generator: Generator, params: Params, source: ClipSource, rows: int = 256) -> float:
+    """Teacher-forced loss on clips that nothing trained on, the same rows and noise for every method."""
+    batch = source.batch(0, rows, generator.context_frames + generator.chunk_frames)
+    keys = jax.random.split(jax.random.key(7), rows)
+
+    def loss(params: Params) -> Any:
+        return generator.fit(params, clean_example(generator, batch, keys)).loss.mean()
+
+    return float(jax.jit(loss)(params))
+
+
+def strip_frames(
+    generator: Generator, params: Params, context: Frames, key: PRNGKey, frames: int
+) -> np.ndarray:
+    """Rollouts with every frame kept, as uint8 `[b, frames, h, w, c]`, for pictures."""
+
+    def rolled(params: Params) -> Any:
+        out = rollout(generator, params, context[:, -generator.context_frames :], key, frames)
+        return jnp.round((jnp.clip(out, -1.0, 1.0) + 1.0) * 127.5).astype(jnp.uint8)
+
+    return np.asarray(jax.jit(rolled)(params))
+
+
+def start_context(world: DecodableWorld, frames: int, rows: int) -> Frames:
+    """Real starts for judging, `[rows, frames, h, w, c]`."""
+    return WorldClips(world=world, seed=START_SEED).batch(0, rows, frames).clip
+
+
+def footage_statistics(context: int) -> Statistics:
+    """What is measured in recorded video: no projector, but the spectrum; each clip against its own start."""
+    return Statistics(
+        context_frames=context, relative=("retention", "sharpness", "contrast", "spectrum"), spectrum=True
+    )
+
+
+def footage_windows(clips: ArrayClips, frames: int, count: int) -> Frames:
+    """`count` windows spread evenly over all that the clips have, `[count, frames, h, w, c]`."""
+    there = clips.windows(frames)
+    places = np.linspace(0, there - 1, count).astype(int)
+    return jnp.asarray(np.stack([clips.window(int(i), frames)[0] for i in places]))
+
+
+def footage_bands(
+    calibration: ArrayClips, check: ArrayClips, statistics: Statistics, judging: Judging
+) -> Bands:
+    """Bands of recorded video, from one part of the held-out clips and checked on the other."""
+    monitor = Monitor(statistics=statistics, window=judging.window, max_frames=judging.max_frames)
+    context = statistics.context_frames
+
+    def extremes(clips: ArrayClips) -> Extremes:
+        windows = footage_windows(clips, context + judging.max_frames, judging.real_rollouts)
+        seen = jax.jit(lambda w: measure(monitor, w[:, :context], w[:, context:]))(windows)
+        return seen.extremes
+
+    return calibrate(
+        extremes(calibration),
+        extremes(check),
+        window=judging.window,
+        max_frames=judging.max_frames,
+        tolerances={name: Tolerance(factor=1.2) for name in statistics.names if name != NONFINITE},
+    )
+
+
+def cell_measurement(monitor: Monitor, measurement: Measurement) -> dict[str, Any]:
+    """The measured part of a result file's cell."""
+    return measured(monitor, jax.device_get(measurement))
