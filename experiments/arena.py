@@ -1,12 +1,11 @@
 """Where remedies for drift compete: one source of clips, one generator, one budget, one judge.
 
 The budget is in FLOPs. B is teacher forcing. Every other method starts from B's parameters and spends the same
-extra FLOPs, those that recycling spends on its denoiser, its harvests and its corrections together; so horizons
+extra FLOPs, those that recycling spends on its restorer, its harvests and its corrections together; so horizons
 are compared at equal cost, and cost is stated over B's.
 """
 
 import dataclasses
-import functools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -19,17 +18,17 @@ from recycle_jax.data.base import ClipSource
 from recycle_jax.data.worlds.base import DecodableWorld, continue_from
 from recycle_jax.data.worlds.clips import WorldClips
 from recycle_jax.drift.monitor import Monitor
-from recycle_jax.errors.references import Continued, Denoised, Gate, Reference
+from recycle_jax.errors.references import Continued, Gate, Reference, Restored
 from recycle_jax.generators.base import Generator
 from recycle_jax.generators.predictor import Predictor
 from recycle_jax.generators.rectified_flow import RectifiedFlow
 from recycle_jax.models.conv import frame_unet, velocity_unet
-from recycle_jax.models.denoiser import preconditioned, weight
+from recycle_jax.models.denoiser import preconditioned
 from recycle_jax.policies.base import HistoryPolicy
 from recycle_jax.policies.clean import TeacherForcing
-from recycle_jax.policies.denoise import DenoiseWindows
 from recycle_jax.policies.noise import NoiseAugmentation
 from recycle_jax.policies.pushforward import Pushforward
+from recycle_jax.policies.restore import RestoreWindows
 from recycle_jax.training.cost import Cost, forward_flops, harvest_flops, update_flops
 from recycle_jax.training.loop import Observer, Schedule
 from recycle_jax.training.recipe import Adam, Recycling, recycle_phase, train_phase
@@ -41,7 +40,7 @@ Observing = Callable[[str], Observer]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Net:
-    """Size of the networks, the denoiser's included.
+    """Size of the networks, the restorer's included.
 
     Attributes:
         width: channels of the finest level.
@@ -62,16 +61,16 @@ class Budget:
 
     Attributes:
         base: updates of B.
-        denoiser: updates of the window denoiser.
+        restorer: updates of the window restorer.
         correct: updates of recycling.
         rows: rows of every batch.
-        base_rate: learning rate of B and of the denoiser.
+        base_rate: learning rate of B and of the restorer.
         tune_rate: learning rate of everything that starts from B.
     """
 
     base: int = 4000
-    denoiser: int = 500
-    correct: int = 900
+    restorer: int = 950
+    correct: int = 700
     rows: int = 32
     base_rate: float = 2e-3
     tune_rate: float = 1e-3
@@ -84,18 +83,18 @@ class Choices:
     Attributes:
         noise: strongest noise of noise augmentation.
         pushforward: most steps of fresh pushforward.
-        levels: noise levels of the denoised reference.
         gate_distance: largest distance of an accepted case.
         gate_mass: largest relative change of mass of an accepted case.
-        data_std: standard deviation of clean frames, for the denoiser's preconditioning.
+        data_std: standard deviation of clean frames, for the restorer's preconditioning.
+        told: noise level that the restorer is told.
     """
 
     noise: float = 0.1
     pushforward: int = 4
-    levels: tuple[float, ...] = (0.4, 0.15)
     gate_distance: float = 0.03
     gate_mass: float = 0.3
     data_std: float = 0.4
+    told: float = 0.2
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -106,7 +105,7 @@ class Arena:
         world: its name.
         kind: `predictor` or `flow`, the generator's name in results.
         generator: who is trained.
-        denoiser: a `Predictor` from windows to windows.
+        restorer: a `Predictor` from windows to windows.
         source: `seed -> clips`.
         held_out: clips that nothing trains on.
         starts: real starts of the judged rollouts.
@@ -120,7 +119,7 @@ class Arena:
     world: str
     kind: str
     generator: Generator
-    denoiser: Predictor
+    restorer: Predictor
     source: Callable[[int], ClipSource]
     held_out: ClipSource
     starts: Frames
@@ -157,7 +156,7 @@ def build_generator(kind: str, shape: tuple[int, int, int], context: int, net: N
     return makers[kind]()
 
 
-def build_denoiser(shape: tuple[int, int, int], window: int, net: Net, data_std: float) -> Predictor:
+def build_restorer(shape: tuple[int, int, int], window: int, net: Net, data_std: float) -> Predictor:
     """A `Predictor` whose context and chunk are one window."""
     network = frame_unet(
         shape=shape,
@@ -204,31 +203,31 @@ def train_base(arena: Arena, seed: int, observing: Observing) -> Trained:
     return Trained(params=params, cost=Cost(train_flops=flops, updates=budget.base, seconds=seconds))
 
 
-def train_denoiser(arena: Arena, seed: int, observing: Observing) -> Trained:
-    """The learned reference: windows of real video under noise."""
-    budget, window = arena.budget, arena.denoiser.context_frames
-    policy = DenoiseWindows(weight=functools.partial(weight, data_std=arena.choices.data_std))
-    schedule = _schedule(arena, budget.denoiser, 2 * window, 50_000_000)
+def train_restorer(arena: Arena, seed: int, observing: Observing) -> Trained:
+    """The learned reference: windows of real video, damaged as drift damages them."""
+    budget, window = arena.budget, arena.restorer.context_frames
+    policy = RestoreWindows(told=arena.choices.told)
+    schedule = _schedule(arena, budget.restorer, 2 * window, 50_000_000)
     params, seconds = _timed(
         train_phase,
-        arena.denoiser,
+        arena.restorer,
         policy,
         arena.source(seed),
         schedule,
         jax.random.key(seed + 1),
         arena.mesh,
         adam=Adam(learning_rate=budget.base_rate),
-        observer=observing("denoiser"),
+        observer=observing("restorer"),
     )
-    flops = budget.denoiser * update_flops(arena.denoiser, policy, _forward_denoiser(arena), budget.rows)
+    flops = budget.restorer * update_flops(arena.restorer, policy, _forward_restorer(arena), budget.rows)
     return Trained(params=params, cost=Cost(train_flops=flops, seconds=seconds))
 
 
 def extra_flops(arena: Arena) -> float:
-    """What recycling spends beyond B, denoiser and harvests included: every rival's budget."""
-    denoiser = update_flops(arena.denoiser, TeacherForcing(), _forward_denoiser(arena), arena.budget.rows)
-    updates, harvests = _recycling_flops(arena, arena.budget.correct, with_denoiser=True)
-    return arena.budget.denoiser * denoiser + updates + harvests
+    """What recycling spends beyond B, restorer and harvests included: every rival's budget."""
+    restorer = update_flops(arena.restorer, TeacherForcing(), _forward_restorer(arena), arena.budget.rows)
+    updates, harvests = _recycling_flops(arena, arena.budget.correct, with_restorer=True)
+    return arena.budget.restorer * restorer + updates + harvests
 
 
 def tune_with(arena: Arena, base: Trained, policy: HistoryPolicy, seed: int, observer: Observer) -> Trained:
@@ -278,7 +277,7 @@ def recycle_with(
         adam=Adam(learning_rate=arena.budget.tune_rate),
         observer=observer,
     )
-    train, harvest = _recycling_flops(arena, updates, with_denoiser=isinstance(reference, Denoised))
+    train, harvest = _recycling_flops(arena, updates, with_restorer=isinstance(reference, Restored))
     cost = Cost(train_flops=train, harvest_flops=harvest, updates=updates, seconds=seconds)
     held = sum(leaf.nbytes for leaf in jax.tree.leaves(state.bank.entries))
     bank = {"bytes": int(held), "entries": int(state.bank.count.sum())}
@@ -301,12 +300,11 @@ def pushforward(arena: Arena, base: Trained, seed: int, observer: Observer) -> T
 
 
 def recycle(arena: Arena, base: Trained, learned: Trained, seed: int, observer: Observer) -> Trained:
-    """Own cases, `denoised` targets: no simulator."""
-    apply = arena.denoiser.network.apply
-    reference = Denoised(
+    """Own cases, `restored` targets: no simulator."""
+    apply, told = arena.restorer.network.apply, arena.choices.told
+    reference = Restored(
         params=learned.params,
-        denoise=lambda params, window, level: apply(params, window, level, None),
-        levels=arena.choices.levels,
+        restore=lambda params, window: apply(params, window, jnp.full(len(window), told, window.dtype), None),
         gate=gate_of(arena.choices),
     )
     return recycle_with(arena, base, reference, learned.cost, arena.budget.correct, seed, observer)
@@ -316,7 +314,7 @@ def recycle_continued(arena: Arena, base: Trained, seed: int, observer: Observer
     """Own cases, targets from the simulator: the upper bound, at the same total cost."""
     if arena.continued is None:
         raise ValueError(f"{arena.world} has no simulator: leave out recycle_continued")
-    train, harvest = _recycling_flops(arena, 1000, with_denoiser=False)
+    train, harvest = _recycling_flops(arena, 1000, with_restorer=False)
     updates = round(1000 * extra_flops(arena) / (train + harvest))
     return recycle_with(arena, base, arena.continued, Cost(), updates, seed, observer)
 
@@ -347,15 +345,15 @@ def _forward(arena: Arena) -> float:
     return forward_flops(arena.generator, params, arena.source(0).shape)
 
 
-def _forward_denoiser(arena: Arena) -> float:
-    params = jax.eval_shape(arena.denoiser.init, jax.random.key(0))
-    return forward_flops(arena.denoiser, params, arena.source(0).shape)
+def _forward_restorer(arena: Arena) -> float:
+    params = jax.eval_shape(arena.restorer.init, jax.random.key(0))
+    return forward_flops(arena.restorer, params, arena.source(0).shape)
 
 
-def _recycling_flops(arena: Arena, updates: int, *, with_denoiser: bool) -> tuple[float, float]:
+def _recycling_flops(arena: Arena, updates: int, *, with_restorer: bool) -> tuple[float, float]:
     """FLOPs of the corrections and of the harvests of so many updates."""
     recycling, forward = arena.recycling, _forward(arena)
-    reference = _forward_denoiser(arena) * len(arena.choices.levels) if with_denoiser else 0.0
+    reference = _forward_restorer(arena) if with_restorer else 0.0
     each = harvest_flops(arena.generator, forward, reference, recycling.chains, recycling.harvest_steps)
     harvests = -(-updates // recycling.harvest_every)
     policy = recycling.policy(recycling.bank())

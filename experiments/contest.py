@@ -1,6 +1,6 @@
 """A contest is a list of cells, (arena, seed, method), each written when it is done.
 
-A killed contest goes on where it was: finished cells are read back, B's and the denoiser's parameters come from
+A killed contest goes on where it was: finished cells are read back, B's and the restorer's parameters come from
 their checkpoints, and a half-trained phase resumes from its last one. Two processes may share the work: each
 takes the (arena, seed) pairs that fall to it, and either assembles the results when all cells are there.
 """
@@ -125,7 +125,7 @@ def _methods(contest: Contest, place: Arena) -> Iterator[str]:
 def _train_all(
     contest: Contest, place: Arena, seed: int, workdir: Workdir
 ) -> Iterator[tuple[str, Trained]]:
-    """Yields the missing methods' parameters; B and the denoiser come from disk where they were trained."""
+    """Yields the missing methods' parameters; B and the restorer come from disk where they were trained."""
     missing = [m for m in _methods(contest, place) if not _cell_path(workdir, place, seed, m).exists()]
     if not missing:
         return
@@ -141,8 +141,8 @@ def _train_all(
         if method == "b":
             yield method, base
         elif method == "recycle":
-            learn = functools.partial(arenas.train_denoiser, place, seed, observing)
-            learned = _kept(workdir, place, seed, "denoiser", learn)
+            learn = functools.partial(arenas.train_restorer, place, seed, observing)
+            learned = _kept(workdir, place, seed, "restorer", learn)
             yield method, arenas.recycle(place, base, learned, seed, observing(method))
         else:
             yield method, tuned[method](place, base, seed, observing(method))
@@ -178,7 +178,7 @@ def _kept(workdir: Workdir, place: Arena, seed: int, phase: str, train: Callable
     """A phase that several methods share: trained once, then read from disk."""
     folder = workdir.path / "trained" / f"{place.world}-{place.kind}-{seed}-{phase}"
     bill = folder / "cost.json"
-    generator = place.denoiser if phase == "denoiser" else place.generator
+    generator = place.restorer if phase == "restorer" else place.generator
     if bill.exists():
         params = checkpoint.restore(folder, jax.eval_shape(generator.init, jax.random.key(0)))[1]
         return Trained(params=params, cost=Cost(**read_json(bill)))

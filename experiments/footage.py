@@ -23,7 +23,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.arena import Arena, Budget, Choices, Net, build_denoiser, build_generator
+from experiments.arena import Arena, Budget, Choices, Net, build_generator, build_restorer
 from experiments.contest import Contest, assemble, report, run_contest
 from experiments.judging import Judging, footage_bands, footage_statistics, footage_windows
 from recycle_jax.cli import parse
@@ -70,7 +70,7 @@ class Config:
     seeds: tuple[int, ...] = (0, 1, 2)
     tuning_trials: int = 1
     net: Net = Net(patch=4)
-    budget: Budget = Budget(base=3000, denoiser=400, correct=700)
+    budget: Budget = Budget(base=3000, restorer=400, correct=700)
     choices: Choices = Choices(gate_distance=0.05)
     recycling: Recycling = Recycling(chains=32, noise=0.1)
     judging: Judging = Judging(max_frames=128, rollouts=64, window=16, real_rollouts=64)
@@ -104,7 +104,7 @@ def smoke() -> Command:
         methods=("b", "recycle"),
         seeds=(0,),
         net=Net(width=16),
-        budget=Budget(base=40, denoiser=20, correct=40, rows=8),
+        budget=Budget(base=40, restorer=20, correct=40, rows=8),
         recycling=Recycling(chains=8, oldest=8, capacity=64),
         judging=Judging(max_frames=16, rollouts=8, window=4, real_rollouts=40),
     )
@@ -122,7 +122,7 @@ def full() -> Command:
         size=64,
         seeds=(0, 1, 2, 3, 4),
         net=Net(width=96, patch=4, levels=3),
-        budget=Budget(base=30_000, denoiser=4000, correct=7000, rows=64),
+        budget=Budget(base=30_000, restorer=4000, correct=7000, rows=64),
     )
     return Command(config=config)
 
@@ -162,7 +162,7 @@ def build_arena(kind: str, config: Config, train: ArrayClips, held: ArrayClips) 
         world=config.name,
         kind=kind,
         generator=build_generator(kind, held.shape, context, config.net),
-        denoiser=build_denoiser(held.shape, context + 1, config.net, config.choices.data_std),
+        restorer=build_restorer(held.shape, context + 1, config.net, config.choices.data_std),
         source=lambda seed: dataclasses.replace(train, seed=seed),
         held_out=check,
         starts=real[:, :context],

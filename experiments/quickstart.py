@@ -32,7 +32,7 @@ def small() -> Command:
         kinds=("predictor",),
         methods=METHODS,
         seeds=(0,),
-        budget=Budget(base=2500, denoiser=400, correct=600),
+        budget=Budget(base=2500, restorer=400, correct=600),
     )
     return Command(config=config)
 
@@ -40,7 +40,7 @@ def small() -> Command:
 def full() -> Command:
     """One GPU: five seeds of a longer training."""
     short = small().config
-    config = dataclasses.replace(short, seeds=(0, 1, 2, 3, 4), budget=Budget(base=10_000, denoiser=1500, correct=2500))
+    config = dataclasses.replace(short, seeds=(0, 1, 2, 3, 4), budget=Budget(base=10_000, restorer=1500, correct=2500))
     return Command(config=config)
 
 

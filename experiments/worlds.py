@@ -26,8 +26,8 @@ from experiments.arena import (
     Budget,
     Choices,
     Net,
-    build_denoiser,
     build_generator,
+    build_restorer,
     gate_of,
     simulator_reference,
     world_source,
@@ -55,7 +55,8 @@ class Config:
     Attributes:
         size: side of the frames.
         balls: how many.
-        context: frames of history of every generator.
+        context: frames of history of the balls' generators.
+        heart_context: of the heart's.
         kinds: generators.
         worlds: worlds.
         methods: method ids.
@@ -67,6 +68,7 @@ class Config:
     size: int = 16
     balls: int = 1
     context: int = 2
+    heart_context: int = 4
     worlds: tuple[str, ...] = ("balls", "heartbeat")
     kinds: tuple[str, ...] = ("predictor", "flow")
     methods: tuple[str, ...] = METHODS
@@ -105,7 +107,7 @@ def smoke() -> Command:
             methods=("b", "b_plus", "recycle"),
             seeds=(0,),
             net=Net(width=16),
-            budget=Budget(base=40, denoiser=20, correct=40, rows=8),
+            budget=Budget(base=40, restorer=20, correct=40, rows=8),
             recycling=Recycling(chains=8, oldest=8, capacity=64),
             judging=Judging(max_frames=64, rollouts=8, real_rollouts=40),
         )
@@ -124,7 +126,7 @@ def full() -> Command:
             size=32,
             seeds=(0, 1, 2, 3, 4),
             net=Net(width=64, patch=2, levels=3),
-            budget=Budget(base=20_000, denoiser=3000, correct=5000, rows=64),
+            budget=Budget(base=20_000, restorer=3000, correct=5000, rows=64),
         )
     )
 
@@ -138,7 +140,7 @@ def world_of(name: str, config: Config) -> DecodableWorld:
         "balls": lambda: BouncingBalls(
             size=config.size, balls=config.balls, context_frames=max(2, config.context)
         ),
-        "heartbeat": lambda: Heartbeat(size=config.size, context_frames=max(2, config.context)),
+        "heartbeat": lambda: Heartbeat(size=config.size, context_frames=max(2, config.heart_context)),
     }
     if name not in makers:
         raise ValueError(f"unknown world {name!r}: there are {', '.join(makers)}")
@@ -148,7 +150,8 @@ def world_of(name: str, config: Config) -> DecodableWorld:
 def build_arena(name: str, kind: str, config: Config) -> Arena:
     """One world, one generator, its judge."""
     world = world_of(name, config)
-    judging, context = config.judging, config.context
+    judging = config.judging
+    context = config.heart_context if name == "heartbeat" else config.context
     objects = config.balls if name == "balls" else 1
     monitor = Monitor(
         statistics=world_statistics(world),
@@ -161,7 +164,7 @@ def build_arena(name: str, kind: str, config: Config) -> Arena:
         world=name,
         kind=kind,
         generator=build_generator(kind, world.shape, context, config.net),
-        denoiser=build_denoiser(world.shape, context + 1, config.net, config.choices.data_std),
+        restorer=build_restorer(world.shape, context + 1, config.net, config.choices.data_std),
         source=world_source(world),
         held_out=world_source(world)(HELD_OUT_SEED),
         starts=starts,

@@ -220,7 +220,8 @@ def _record(
     record |= {f"harvest_{name}": float(value) for name, value in harvest.items()}
     if refused:
         record |= {"refused": int(refused), "last_refused": int(last)}
-    record["finite"] = float(np.mean([np.isfinite(m["loss"]) for m in steps]))
+    finite = [np.isfinite(m["loss"]) and np.isfinite(m["gradient_norm"]) for m in steps]
+    record["finite"] = float(np.mean(finite))
     return record
 
 
@@ -229,9 +230,10 @@ def _require_finite(record: dict[str, Any], state: RunState, directory: Path | N
         return
     saved = save(directory, state)
     raise FloatingPointError(
-        f"no loss of the last log interval was finite (newest refused step: {record['last_refused']}); the last good "
-        f"state is {f'saved in {saved}' if saved else 'not saved, without a workdir'}: look at the data of these "
-        "steps, or lower the learning rate"
+        "in no step of the last log interval were loss and gradient finite (newest refused step: "
+        f"{record['last_refused']}); the last good state is "
+        f"{f'saved in {saved}' if saved else 'not saved, without a workdir'}: look at the data of these steps, or "
+        "lower the learning rate"
     )
 
 

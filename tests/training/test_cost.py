@@ -1,0 +1,84 @@
+"""The bill: what XLA counts once, multiplied by how often it happens."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from recycle_jax.generators.predictor import Predictor
+from recycle_jax.generators.rectified_flow import RectifiedFlow
+from recycle_jax.models.conv import frame_unet, velocity_unet
+from recycle_jax.policies.clean import TeacherForcing
+from recycle_jax.policies.mixture import Mixture
+from recycle_jax.policies.pushforward import Pushforward
+from recycle_jax.rollout.scan import rollout, rollout_keys
+from recycle_jax.training.cost import Cost, flops_of, forward_flops, harvest_flops, update_flops
+
+FRAME = (8, 8, 1)
+SIZE = {"shape": FRAME, "context_frames": 2, "chunk_frames": 1, "patch": 4, "width": 32, "levels": 1}
+PREDICTOR = Predictor(network=frame_unet(**SIZE), context_frames=2)
+FLOW = RectifiedFlow(network=velocity_unet(**SIZE), context_frames=2, steps=3)
+ROWS, FRAMES = 3, 4
+
+
+def unrolled(generator, params, context, key):
+    carry, chunks = generator.begin(params, context, None), []
+    for i in range(FRAMES):
+        carry, chunk = generator.step(params, carry, rollout_keys(key, jnp.int32(i), ROWS), None)
+        chunks.append(chunk)
+    return jnp.concatenate(chunks, axis=1)
+
+
+def test_a_scanned_rollout_counts_one_trip_and_an_unrolled_one_all():
+    params, context = PREDICTOR.init(jax.random.key(0)), jnp.zeros((ROWS, 2, *FRAME))
+    key = jax.random.key(1)
+    scanned = flops_of(lambda *a: rollout(PREDICTOR, *a, FRAMES), params, context, key)
+    every = flops_of(lambda *a: unrolled(PREDICTOR, *a), params, context, key)
+    assert scanned * FRAMES == pytest.approx(every, rel=0.01)
+    assert scanned * FRAMES > 2.0 * scanned, "a scan counted whole would be charged twice"
+
+
+@pytest.mark.parametrize("generator", [PREDICTOR, FLOW], ids=["predictor", "flow"])
+def test_the_forward_call_times_calls_and_trips_is_the_unrolled_rollout(generator):
+    """What is charged for a rollout, `rows steps calls F`, against the program that hides nothing from XLA."""
+    params, context = generator.init(jax.random.key(0)), jnp.zeros((ROWS, 2, *FRAME))
+    charged = harvest_flops(generator, forward_flops(generator, params, FRAME), 0.0, ROWS, FRAMES)
+    every = flops_of(lambda *a: unrolled(generator, *a), params, context, jax.random.key(1))
+    euler_trips = generator.calls_per_step  # the sampler's own scan counts one of its trips
+    assert charged == pytest.approx(every * euler_trips, rel=0.15), (
+        "forward_flops no longer stands for one network call of a rollout"
+    )
+
+
+def test_an_update_is_three_forward_calls():
+    """Forward and backward are counted as three; what XLA counts for this network is near."""
+    params = PREDICTOR.init(jax.random.key(0))
+    forward = forward_flops(PREDICTOR, params, FRAME)
+    assert update_flops(PREDICTOR, TeacherForcing(), forward, 16) == 16 * 3 * forward
+    clip = jnp.zeros((1, 3, *FRAME))
+
+    def loss(params, clip):
+        prediction = PREDICTOR.network.apply(params, clip[:, :2], jnp.zeros(1), None)
+        return jnp.mean(jnp.square(prediction - clip[:, 2:]))
+
+    assert flops_of(jax.value_and_grad(loss), params, clip) == pytest.approx(3 * forward, rel=0.35)
+
+
+def test_rollouts_of_a_policy_are_charged_by_step_and_call():
+    assert update_flops(PREDICTOR, Pushforward(steps=4), 100.0, 8) == 8 * 100.0 * (3 + 4)
+    assert update_flops(FLOW, Pushforward(steps=4), 100.0, 8) == 8 * 100.0 * (3 + 4 * 3)
+    half = Mixture(parts=((1, TeacherForcing()), (1, Pushforward(steps=4))))
+    assert update_flops(PREDICTOR, half, 100.0, 8) == 8 * 100.0 * (3 + 2)
+
+
+def test_a_harvest_is_charged_with_its_reference():
+    assert harvest_flops(PREDICTOR, 100.0, 0.0, chains=4, steps=5) == 4 * 5 * 100.0
+    assert harvest_flops(FLOW, 100.0, 70.0, chains=4, steps=5) == 4 * 5 * (3 * 100.0 + 70.0)
+
+
+def test_bills_add_up():
+    one = Cost(train_flops=1.0, harvest_flops=2.0, eval_flops_used_for_choices=4.0, updates=3, seconds=0.5)
+    assert one.flops == 7.0 and Cost().flops == 0.0
+    assert one + one == Cost(
+        train_flops=2.0, harvest_flops=4.0, eval_flops_used_for_choices=8.0, updates=6, seconds=1.0
+    )
+    assert sum([one, one], Cost()).updates == 6

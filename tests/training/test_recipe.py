@@ -1,0 +1,81 @@
+"""The recipe: plain training learns, and recycling fills its bank from rollouts and trains on."""
+
+import jax
+import numpy as np
+import pytest
+
+from recycle_jax.errors.references import Gate, Recorded
+from recycle_jax.policies.clean import TeacherForcing
+from recycle_jax.policies.mixture import Mixture
+from recycle_jax.policies.recycle import ReplayCases
+from recycle_jax.sharding import make_mesh
+from recycle_jax.training.loop import Observer, Schedule
+from recycle_jax.training.recipe import Adam, Recycling, recycle_phase, train_phase
+
+
+@pytest.fixture(scope="module")
+def mesh():
+    return make_mesh(jax.devices()[:1])
+
+
+def test_a_phase_learns_the_waves_and_leaves_its_start_alone(tiny, mesh):
+    records, generator = [], tiny.line()
+    start = generator.init(jax.random.key(0))
+    params = train_phase(
+        generator,
+        TeacherForcing(),
+        tiny.Waves(),
+        Schedule(updates=200, rows=8, frames=3, log_every=20),
+        jax.random.key(0),
+        mesh,
+        params=start,
+        adam=Adam(learning_rate=0.05),
+        observer=Observer(log=records.append),
+    )
+    assert records[-1]["loss"] < 0.05 * records[0]["loss"]
+    assert params["newest"] == pytest.approx(2.0 * np.cos(0.5), abs=0.2)
+    assert float(start["newest"]) == np.float32(0.9), "the caller's parameters were donated"
+
+
+def test_recycling_fills_its_bank_and_trains_on_it(tiny, mesh):
+    records, generator, recycling = [], tiny.line(), Recycling(chains=4, oldest=3, harvest_every=2, capacity=8)
+    start = generator.init(jax.random.key(0))
+    state = recycle_phase(
+        generator,
+        start,
+        Recorded(gate=Gate(distance=10.0, mass=10.0)),
+        tiny.Waves(),
+        recycling,
+        Schedule(updates=6, rows=4, frames=3, log_every=2),
+        jax.random.key(0),
+        mesh,
+        observer=Observer(log=records.append),
+    )
+    bank = recycling.bank()
+    assert bank.stats(state.bank)["entries"][0] == 8
+    cases = bank.read(state.bank)
+    newest = np.asarray(cases.ages)[..., -1]
+    assert newest.min() >= 1 and newest.max() <= 3, "ages are those of the recipe"
+    assert set(np.unique(cases.step)) <= {0, 2, 4} and np.all(np.asarray(cases.score) > 0.0)
+    assert all(record["harvest_banked"] > 0 for record in records) and "loss_recycled" in records[-1]
+    assert state.train.params["newest"] != start["newest"]
+
+
+def test_the_policy_shares_the_rows_out():
+    recycling = Recycling(clean_rows=3, case_rows=1)
+    policy = recycling.policy(recycling.bank())
+    assert isinstance(policy, Mixture) and policy.parts[0] == (3, TeacherForcing())
+    assert policy.parts[1] == (1, ReplayCases(bank=recycling.bank()))
+    noisy = Recycling(noise=0.1)
+    assert noisy.policy(noisy.bank()).parts[0][1].most == 0.1
+
+
+def test_a_capacity_that_shards_cannot_share_is_refused():
+    with pytest.raises(ValueError, match="capacity 10 is not divisible by 4 shards: use 8"):
+        Recycling(capacity=10, shards=4).bank()
+
+
+def test_the_learning_rate_rises_and_falls():
+    optimizer = Adam(learning_rate=1.0, warmup=0.5, floor=0.1).build(4)
+    assert optimizer.init({}) is not None
+    assert Adam().build(1) is not None, "one update is a phase too"

@@ -1,0 +1,193 @@
+"""The collapse watch: what it says, which round it keeps, and the watcher that does so in a run."""
+
+import dataclasses
+import re
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from recycle_jax.errors.algebra import ResidualEntry
+from recycle_jax.errors.bank import ErrorBank
+from recycle_jax.errors.replacement import Ring
+from recycle_jax.training.cost import forward_flops
+from recycle_jax.training.loop import Observer, RunState
+from recycle_jax.training.watch import Round, Watch
+from recycle_jax.training.watcher import Watcher
+
+WELL = Round(step=0, clean_loss=1.0, score=0.01, accepted=0.9, age=8.0, gain=0.8, entries=(4, 4), norms=(1.0, 0.0))
+HARVEST = {"score": 0.01, "accepted": 0.9, "age": 8.0, "banked": 4.0}
+
+
+def rounds(**newest):
+    """Four rounds, all well but the newest."""
+    return [*(WELL.replace(step=i) for i in range(3)), WELL.replace(step=3, **newest)]
+
+
+def test_a_healthy_run_hears_nothing():
+    assert Watch().warnings(rounds()) == []
+    assert Watch().warnings(rounds(clean_loss=1.4, score=0.03, gain=1.5, norms=(3.9, 9.0))) == []
+
+
+@pytest.mark.parametrize(
+    "newest,what,remedy",
+    [
+        ({"clean_loss": 1.6}, "clean loss 1.6 is over 1.5 x its start 1", "larger share of the batch"),
+        ({"gain": 1.7}, "gain 1.7 of a small error is over 2 x its start 0.8", "noise augmentation"),
+        ({"score": 0.05}, "rollout errors 0.05 are over 4 x", "tighten the reference's gate"),
+        ({"accepted": 0.2}, "only 20% of the cases", "lower the oldest age"),
+        ({"norms": (5.0, 0.0)}, r"slot 0 \(1 to 5\)", "lower the amplitude"),
+        ({"clean_loss": float("nan")}, "clean loss nan", "learning rate"),
+        ({"score": float("nan")}, "rollout errors nan", "oldest age"),
+        ({"accepted": float("nan")}, "only nan%", "oldest age"),
+    ],
+)
+def test_each_limit_says_what_and_what_to_do(newest, what, remedy):
+    (said,) = Watch().warnings(rounds(**newest))
+    assert re.search(what, said) and remedy in said
+
+
+def test_the_first_rounds_are_too_noisy_to_judge():
+    bad = rounds(clean_loss=9.0)
+    assert Watch(patience=4).warnings(bad) == [] and Watch(patience=3).warnings(bad)
+    assert Watch(patience=3).warnings(bad[1:]) == []
+
+
+def test_of_two_rounds_the_one_that_does_not_forget_then_the_healthier_is_better():
+    watch, better = Watch(), lambda **new: WELL.replace(**new)
+    assert watch.better(better(age=16.0), WELL, WELL) and not watch.better(better(age=4.0), WELL, WELL)
+    assert watch.better(better(score=0.005), WELL, WELL) and watch.better(better(accepted=0.95), WELL, WELL)
+    assert watch.better(WELL, WELL, WELL), "of equals the newer"
+    forgot = better(clean_loss=2.0, age=32.0)
+    assert not watch.better(forgot, WELL, WELL) and watch.better(WELL, forgot, WELL)
+    assert not watch.better(better(clean_loss=float("nan")), WELL, WELL)
+    assert not watch.better(better(score=float("nan")), WELL, WELL)
+
+
+@pytest.mark.parametrize(
+    "field,value", [("patience", 1), ("accepted", 1.5), ("forgetting", 0.9), ("norms", float("nan"))]
+)
+def test_limits_out_of_range_are_refused(field, value):
+    with pytest.raises(ValueError, match=f"{field} is {value}"):
+        Watch(**{field: value})
+
+
+@pytest.fixture(scope="module")
+def held_out(tiny):
+    return tiny.Waves(seed=9).batch(0, 8, 3)
+
+
+@pytest.fixture(scope="module")
+def make(program, held_out):
+    def make(**fields):
+        return Watcher(generator=program.generator, batch=held_out, **fields)
+
+    return make
+
+
+def state_of(program, step, **params):
+    train = program.fresh().train
+    params = {name: jnp.float32(params.get(name, value)) for name, value in train.params.items()}
+    return RunState(train=train.replace(params=params, step=jnp.int32(step)))
+
+
+PERFECT = {"newest": 2.0 * np.cos(0.5), "older": -1.0, "offset": 0.0}
+
+
+def test_a_look_measures_clean_loss_and_gain(program, make):
+    watcher = make()
+    watcher(state_of(program, 5, **PERFECT), HARVEST)
+    (seen,) = watcher.rounds
+    assert seen.step == 5 and seen.clean_loss < 1e-8
+    assert seen.gain == pytest.approx(np.hypot(PERFECT["newest"], 1.0), rel=0.1), "a linear step's own gain"
+    assert (seen.score, seen.accepted, seen.age) == (0.01, 0.9, 8.0)
+    assert seen.entries == () and seen.norms == ()
+
+
+def test_without_a_harvest_there_is_nothing_to_see(program, make):
+    watcher = make()
+    state = state_of(program, 1)
+    watcher(state, {})
+    assert watcher.rounds == [] and watcher.best is None and watcher.result(state) is state.train.params
+    assert watcher.cost(state.train.params).flops == 0.0
+
+
+def test_a_collapsed_run_warns_and_hands_back_its_best_round(program, make):
+    watcher = make()
+    for step, age in enumerate((6.0, 8.0, 7.0)):
+        watcher(state_of(program, step, offset=0.01 * step), {**HARVEST, "age": age})
+    assert watcher.best.round.step == 1
+    good = state_of(program, 9, offset=0.02)
+    assert watcher.result(good) is good.train.params, "the newest, as long as it is well"
+    collapsed = state_of(program, 3, offset=3.0)
+    with pytest.warns(UserWarning, match="round 4, step 3: clean loss .* give clean rows a larger share"):
+        watcher(collapsed, {**HARVEST, "age": 30.0})
+    assert watcher.best.round.step == 1
+    assert watcher.result(collapsed)["offset"] == jnp.float32(0.01)
+
+
+def test_the_best_parameters_outlive_the_step_that_donates_them(program, make):
+    watcher, state = make(), state_of(program, 0)
+    watcher(state, HARVEST)
+    jax.tree.map(lambda leaf: leaf.delete(), state.train.params)
+    assert watcher.best.params["newest"] == jnp.float32(0.9)
+
+
+def test_looks_are_charged(program, make):
+    watcher = make()
+    for step in range(3):
+        watcher(state_of(program, step), HARVEST)
+    params = program.fresh().train.params
+    forward = forward_flops(program.generator, params, (4, 4, 1))
+    assert watcher.cost(params).eval_flops_used_for_choices == 3 * 8 * 3 * forward
+
+
+def test_norms_and_entries_of_the_bank_are_seen_slot_by_slot(program, make, tiny):
+    bank = ErrorBank(shards=2, slots=2, capacity=4, replacement=Ring(key=lambda entry: entry.residual))
+    numbers = jnp.zeros(4, jnp.int32)
+    entries = ResidualEntry(
+        residual=jnp.full((4, 1, *tiny.SHAPE), 0.5),
+        sigma=jnp.ones((4, 1)),
+        age=numbers + 1,
+        domain=numbers,
+        step=numbers,
+    )
+    stored = bank.init(ResidualEntry.entry(1, tiny.SHAPE))
+    stored = bank.insert(stored, entries, jnp.asarray([0, 0, 0, 1], jnp.int32), jnp.ones(4, bool))
+    watcher = make(bank=bank)
+    watcher(state_of(program, 0).replace(bank=stored), HARVEST)
+    assert watcher.rounds[0].entries == (3, 1)
+    np.testing.assert_allclose(watcher.rounds[0].norms, (2.0, 2.0), rtol=1e-3)  # sqrt(16 * 0.25)
+
+
+def test_a_run_that_goes_on_has_forgotten_nothing(program, make, tmp_path):
+    first = make(directory=tmp_path)
+    for step, age in ((0, 6.0), (2, 8.0), (4, 7.0)):
+        first(state_of(program, step, offset=0.01 * step), {**HARVEST, "age": age})
+    second = make(directory=tmp_path)
+    again = state_of(program, 4, offset=0.04)
+    second(again, {**HARVEST, "age": 7.0})
+    assert second.rounds == first.rounds, "a repeated round takes the place of its former self"
+    assert second.best.round == first.best.round
+    np.testing.assert_array_equal(second.best.params["offset"], jnp.float32(0.02))
+
+
+def test_held_out_clips_are_checked_when_the_watcher_is_made(program, held_out):
+    with pytest.raises(ValueError, match="draw longer clips"):
+        Watcher(generator=program.generator, batch=held_out.replace(clip=held_out.clip[:, :2]))
+    with pytest.raises(ValueError, match="NaN or Inf"):
+        Watcher(generator=program.generator, batch=held_out.replace(clip=held_out.clip.at[0].set(jnp.nan)))
+
+
+def test_a_run_with_a_watcher_is_the_same_run(program, make):
+    watcher = make(bank=program.bank)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        state = program.run(program.fresh(), Observer(watch=watcher), watch_every=2)
+    plain = program.run(program.fresh(), Observer())
+    jax.tree.map(np.testing.assert_array_equal, state.train.params, plain.train.params)
+    assert [seen.step for seen in watcher.rounds] == [2, 4, 6, 8, 10]
+    assert watcher.rounds[-1].entries == (8,) and watcher.rounds[-1].norms == ()
+    assert dataclasses.asdict(watcher.best.round) in [dataclasses.asdict(seen) for seen in watcher.rounds]
