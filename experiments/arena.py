@@ -248,9 +248,7 @@ def tune_with(arena: Arena, base: Trained, policy: HistoryPolicy, seed: int, obs
         adam=Adam(learning_rate=arena.budget.tune_rate),
         observer=observer,
     )
-    return Trained(
-        params=params, cost=base.cost + Cost(train_flops=updates * each, updates=updates, seconds=seconds)
-    )
+    return Trained(params=params, cost=base.cost + Cost(train_flops=updates * each, updates=updates, seconds=seconds))
 
 
 def recycle_with(

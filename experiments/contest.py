@@ -122,9 +122,7 @@ def _methods(contest: Contest, place: Arena) -> Iterator[str]:
     return (m for m in contest.methods if m != "recycle_continued" or place.continued is not None)
 
 
-def _train_all(
-    contest: Contest, place: Arena, seed: int, workdir: Workdir
-) -> Iterator[tuple[str, Trained]]:
+def _train_all(contest: Contest, place: Arena, seed: int, workdir: Workdir) -> Iterator[tuple[str, Trained]]:
     """Yields the missing methods' parameters; B and the restorer come from disk where they were trained."""
     missing = [m for m in _methods(contest, place) if not _cell_path(workdir, place, seed, m).exists()]
     if not missing:
@@ -148,9 +146,7 @@ def _train_all(
             yield method, tuned[method](place, base, seed, observing(method))
 
 
-def _finish_cell(
-    contest: Contest, place: Arena, seed: int, method: str, trained: Trained, workdir: Workdir
-) -> None:
+def _finish_cell(contest: Contest, place: Arena, seed: int, method: str, trained: Trained, workdir: Workdir) -> None:
     key = jax.random.key(10_000 + seed)
     measurement = judge(place.generator, place.monitor, trained.params, place.starts, key)
     cell = {

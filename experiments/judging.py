@@ -75,9 +75,7 @@ def world_tolerances(world: DecodableWorld, objects: int) -> dict[str, Tolerance
 
 def real_extremes(world: DecodableWorld, judging: Judging, seed: int) -> Extremes:
     """Runs the world itself for `max_frames` frames through the monitor that judges generators."""
-    monitor = Monitor(
-        statistics=world_statistics(world), window=judging.window, max_frames=judging.max_frames
-    )
+    monitor = Monitor(statistics=world_statistics(world), window=judging.window, max_frames=judging.max_frames)
     frames = monitor.statistics.context_frames
 
     def extremes(key: PRNGKey) -> Extremes:
@@ -119,9 +117,7 @@ def world_bands(name: str, world: DecodableWorld, objects: int, judging: Judging
 
 
 @functools.partial(jax.jit, static_argnames=("generator", "monitor"))
-def judge(
-    generator: Generator, monitor: Monitor, params: Params, context: Frames, key: PRNGKey
-) -> Measurement:
+def judge(generator: Generator, monitor: Monitor, params: Params, context: Frames, key: PRNGKey) -> Measurement:
     """One compiled evaluation: rollouts from `context` through the monitor."""
     return stream(generator, params, context, key, monitor.max_frames, monitor)
 
@@ -137,9 +133,7 @@ def held_out_loss(generator: Generator, params: Params, source: ClipSource, rows
     return float(jax.jit(loss)(params))
 
 
-def strip_frames(
-    generator: Generator, params: Params, context: Frames, key: PRNGKey, frames: int
-) -> np.ndarray:
+def strip_frames(generator: Generator, params: Params, context: Frames, key: PRNGKey, frames: int) -> np.ndarray:
     """Rollouts with every frame kept, as uint8 `[b, frames, h, w, c]`, for pictures."""
 
     def rolled(params: Params) -> Any:
@@ -168,9 +162,7 @@ def footage_windows(clips: ArrayClips, frames: int, count: int) -> Frames:
     return jnp.asarray(np.stack([clips.window(int(i), frames)[0] for i in places]))
 
 
-def footage_bands(
-    calibration: ArrayClips, check: ArrayClips, statistics: Statistics, judging: Judging
-) -> Bands:
+def footage_bands(calibration: ArrayClips, check: ArrayClips, statistics: Statistics, judging: Judging) -> Bands:
     """Bands of recorded video, from one part of the held-out clips and checked on the other."""
     monitor = Monitor(statistics=statistics, window=judging.window, max_frames=judging.max_frames)
     context = statistics.context_frames

@@ -55,8 +55,7 @@ class Config:
     Attributes:
         size: side of the frames.
         balls: how many.
-        context: frames of history of the balls' generators.
-        heart_context: of the heart's.
+        context: frames of history of every generator.
         kinds: generators.
         worlds: worlds.
         methods: method ids.
@@ -68,7 +67,6 @@ class Config:
     size: int = 16
     balls: int = 1
     context: int = 2
-    heart_context: int = 4
     worlds: tuple[str, ...] = ("balls", "heartbeat")
     kinds: tuple[str, ...] = ("predictor", "flow")
     methods: tuple[str, ...] = METHODS
@@ -137,10 +135,8 @@ PRESETS: dict[str, Callable[[], Command]] = {"smoke": smoke, "small": small, "fu
 def world_of(name: str, config: Config) -> DecodableWorld:
     """The world that results call `name`."""
     makers: dict[str, Callable[[], DecodableWorld]] = {
-        "balls": lambda: BouncingBalls(
-            size=config.size, balls=config.balls, context_frames=max(2, config.context)
-        ),
-        "heartbeat": lambda: Heartbeat(size=config.size, context_frames=max(2, config.heart_context)),
+        "balls": lambda: BouncingBalls(size=config.size, balls=config.balls, context_frames=max(2, config.context)),
+        "heartbeat": lambda: Heartbeat(size=config.size, context_frames=max(2, config.context)),
     }
     if name not in makers:
         raise ValueError(f"unknown world {name!r}: there are {', '.join(makers)}")
@@ -150,8 +146,7 @@ def world_of(name: str, config: Config) -> DecodableWorld:
 def build_arena(name: str, kind: str, config: Config) -> Arena:
     """One world, one generator, its judge."""
     world = world_of(name, config)
-    judging = config.judging
-    context = config.heart_context if name == "heartbeat" else config.context
+    judging, context = config.judging, config.context
     objects = config.balls if name == "balls" else 1
     monitor = Monitor(
         statistics=world_statistics(world),

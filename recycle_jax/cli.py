@@ -121,10 +121,7 @@ def _narrowed(config: Any) -> Any:
 def _widened(config: Any, view: Any) -> Any:
     """The values of a narrowed copy in the types of the original."""
     pairs = {f.name: (getattr(config, f.name), getattr(view, f.name)) for f in _settable(config)}
-    values = {
-        name: _widened(old, new) if dataclasses.is_dataclass(old) else new
-        for name, (old, new) in pairs.items()
-    }
+    values = {name: _widened(old, new) if dataclasses.is_dataclass(old) else new for name, (old, new) in pairs.items()}
     return dataclasses.replace(config, **values)
 
 

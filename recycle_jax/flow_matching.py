@@ -18,7 +18,7 @@ They agree where nothing is injected into the data end point. Source of (1), (2)
 2209.03003; Esser et al., arXiv 2403.03206.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -62,6 +62,7 @@ def noise_end(x_sigma: Frames, v: Frames, sigma: Sigma) -> Frames:
     return x_sigma + (1.0 - over_frames(sigma)) * v
 
 
+@runtime_checkable
 class Target(Protocol):
     """Which velocity an injected example asks for."""
 

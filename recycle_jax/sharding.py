@@ -71,8 +71,7 @@ def check_split(size: int, mesh: Mesh) -> None:
         below = size // mesh.size * mesh.size
         nearest = f"{below} or {below + mesh.size}" if below else f"{mesh.size}"
         raise ValueError(
-            f"a leading axis of {size} cannot be split over {mesh.size} devices: "
-            f"use {nearest}, or fewer devices"
+            f"a leading axis of {size} cannot be split over {mesh.size} devices: use {nearest}, or fewer devices"
         )
 
 

@@ -115,9 +115,7 @@ def test_help_lists_presets_and_fields(capsys: pytest.CaptureFixture[str]) -> No
         parse("--help")
     assert not stop.value.code
     shown = capsys.readouterr().out
-    assert all(
-        word in shown for word in ("{smoke,small,full}", "--workdir", "--train.steps", "--world.count")
-    )
+    assert all(word in shown for word in ("{smoke,small,full}", "--workdir", "--train.steps", "--world.count"))
 
 
 def test_presets_run_without_tyro_and_fields_say_what_is_missing(

@@ -60,9 +60,7 @@ def test_run_on_all_workers() -> None:
 
 def remote(command: str) -> str:
     """What the workers' shell is given, with the quoting for the local shell undone."""
-    echoed = subprocess.run(
-        ["bash", "-c", f'set -- {command}; printf %s "${{!#}}"'], capture_output=True, text=True
-    )
+    echoed = subprocess.run(["bash", "-c", f'set -- {command}; printf %s "${{!#}}"'], capture_output=True, text=True)
     return echoed.stdout.removeprefix("--command=")
 
 

@@ -25,13 +25,9 @@ def test_the_one_path_serves_one_device(mesh):
         return jnp.mean((rows * weight) ** 2)
 
     def step(weight, rows):
-        return sharding.mean_over_data(jax.grad(loss)(weight, rows)), sharding.first_row(
-            rows.shape[0]
-        ) + jnp.arange(4)
+        return sharding.mean_over_data(jax.grad(loss)(weight, rows)), sharding.first_row(rows.shape[0]) + jnp.arange(4)
 
-    sharded = jax.jit(
-        sharding.shard_over_data(step, mesh, (ROLES.params, ROLES.rows), (ROLES.params, ROLES.rows))
-    )
+    sharded = jax.jit(sharding.shard_over_data(step, mesh, (ROLES.params, ROLES.rows), (ROLES.params, ROLES.rows)))
     rows = sharding.place(jnp.arange(4.0), mesh, ROLES.rows)
     grad, numbered = sharded(sharding.place(jnp.float32(3.0), mesh, ROLES.params), rows)
     np.testing.assert_allclose(grad, jax.grad(loss)(jnp.float32(3.0), rows))

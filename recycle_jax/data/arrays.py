@@ -94,9 +94,7 @@ class ArrayClips:
 
     def too_short(self, frames: int) -> tuple[str, ...]:
         """Returns the names of the clips that hold no window of `frames` frames."""
-        return tuple(
-            name for name, length in zip(self.names, self.lengths, strict=True) if length < self._span(frames)
-        )
+        return tuple(name for name, length in zip(self.names, self.lengths, strict=True) if length < self._span(frames))
 
     def split(self, fraction: float, group: Callable[[str], str] = str) -> "tuple[ArrayClips, ArrayClips]":
         """Splits by clip into `(training, held out)`; a clip's side depends on its own group's name only.
@@ -210,9 +208,7 @@ def require_valid_clip(name: str, clip: np.ndarray, shape: tuple[int, ...]) -> N
             naming the clip and its first bad frame.
     """
     if clip.ndim != 4 or clip.shape[1:] != shape or 0 in clip.shape:
-        raise ValueError(
-            f"clip {name} has shape {clip.shape}; frames of {shape} are needed: resize or omit it"
-        )
+        raise ValueError(f"clip {name} has shape {clip.shape}; frames of {shape} are needed: resize or omit it")
     if clip.dtype == np.uint8:
         return
     if clip.dtype != np.float32:
@@ -228,9 +224,7 @@ def require_valid_clip(name: str, clip: np.ndarray, shape: tuple[int, ...]) -> N
 
 def _require_numbers(source: ArrayClips) -> None:
     if source.seed < 0 or source.stride < 1:
-        raise ValueError(
-            f"seed is {source.seed}, stride is {source.stride}; seed >= 0 and stride >= 1 are needed"
-        )
+        raise ValueError(f"seed is {source.seed}, stride is {source.stride}; seed >= 0 and stride >= 1 are needed")
 
 
 def _require_one_entry_a_clip(source: ArrayClips) -> None:
@@ -238,9 +232,7 @@ def _require_one_entry_a_clip(source: ArrayClips) -> None:
     if not count:
         raise ValueError("a source needs at least one clip; none was given")
     if len(source.names) != count or len(source.labels) != count:
-        raise ValueError(
-            f"{count} clips, {len(source.names)} names, {len(source.labels)} labels; give one a clip"
-        )
+        raise ValueError(f"{count} clips, {len(source.names)} names, {len(source.labels)} labels; give one a clip")
     if len(set(source.names)) != count:
         twice = sorted({name for name in source.names if source.names.count(name) > 1})
         raise ValueError(f"names used twice: {', '.join(twice[:5])}; each clip needs its own")

@@ -76,9 +76,7 @@ def _open(source: str | os.PathLike[str], data_dir: str | os.PathLike[str] | Non
     try:
         import tensorflow_datasets as tfds
     except ImportError as error:
-        raise ImportError(
-            "data sets of TFDS need it: run `pip install tensorflow-datasets pillow`"
-        ) from error
+        raise ImportError("data sets of TFDS need it: run `pip install tensorflow-datasets pillow`") from error
     try:
         if (Path(source) / "dataset_info.json").exists():
             return tfds.builder_from_directory(source)

@@ -154,8 +154,7 @@ def resize_clip(clip: np.ndarray, rule: FrameRule) -> np.ndarray:
     frames = clip[: rule.max_frames]
     planes = frames[..., 0] if kind == "gray" else frames
     pictures = [
-        _fit(av.VideoFrame.from_ndarray(np.ascontiguousarray(plane), format=kind), rule, kind)
-        for plane in planes
+        _fit(av.VideoFrame.from_ndarray(np.ascontiguousarray(plane), format=kind), rule, kind) for plane in planes
     ]
     return np.stack(pictures).reshape(len(frames), rule.height, rule.width, clip.shape[-1])
 
@@ -229,16 +228,13 @@ def _require_few_bad(decoded: Decoded, files: int, limit: float, root: Path) -> 
     listed = "\n  ".join(decoded.skipped[:10]) + (f"\n  and {bad - 10} more" if bad > 10 else "")
     message = f"{bad} of {files} files in {root} cannot be read:\n  {listed}"
     if bad > limit * files:
-        raise ValueError(
-            f"{message}\nat most {limit:.0%} may be bad: repair or remove them, or raise max_bad_fraction"
-        )
+        raise ValueError(f"{message}\nat most {limit:.0%} may be bad: repair or remove them, or raise max_bad_fraction")
     warnings.warn(f"{message}\nthey are left out", stacklevel=3)
 
 
 def _fingerprint(files: Sequence[Path], names: Sequence[str], rule: FrameRule) -> str:
     stats = [
-        (name, stat.st_size, stat.st_mtime_ns)
-        for name, stat in zip(names, (f.stat() for f in files), strict=True)
+        (name, stat.st_size, stat.st_mtime_ns) for name, stat in zip(names, (f.stat() for f in files), strict=True)
     ]
     text = json.dumps([CACHE_VERSION, dataclasses.asdict(rule), stats])
     return hashlib.sha256(text.encode()).hexdigest()[:24]

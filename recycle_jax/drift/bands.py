@@ -122,9 +122,7 @@ class Bands:
         }
         bands = cls(**fields)
         if bands.sha != record["sha"]:
-            raise ValueError(
-                f"bands have sha {bands.sha} but are filed under {record['sha']}: edited: calibrate again"
-            )
+            raise ValueError(f"bands have sha {bands.sha} but are filed under {record['sha']}: edited: calibrate again")
         return bands
 
     def save(self, path: Path) -> None:
@@ -248,9 +246,7 @@ def _checked(extremes: Extremes, tolerances: Mapping[str, Tolerance], exit_fract
         )
     unknown = set(tolerances) - set(extremes.minimum)
     if unknown:
-        raise ValueError(
-            f"tolerances for {sorted(unknown)} name no statistic of {sorted(extremes.minimum)}: drop them"
-        )
+        raise ValueError(f"tolerances for {sorted(unknown)} name no statistic of {sorted(extremes.minimum)}: drop them")
     broken = np.flatnonzero(np.asarray(extremes.maximum[NONFINITE]) > 0)
     if broken.size:
         raise ValueError(f"real rollouts {broken[:8].tolist()} hold NaN or Inf: repair or leave them out")

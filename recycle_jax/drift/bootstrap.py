@@ -26,9 +26,7 @@ def draw_rollouts(
         sizes: rollouts of each seed.
         rng: seeded generator.
     """
-    columns = [
-        rng.multinomial(drawn[:, seed] * size, np.full(size, 1.0 / size)) for seed, size in enumerate(sizes)
-    ]
+    columns = [rng.multinomial(drawn[:, seed] * size, np.full(size, 1.0 / size)) for seed, size in enumerate(sizes)]
     return np.concatenate(columns, axis=1)
 
 

@@ -29,9 +29,7 @@ def ssim(frames: Float[Array, "*b h w c"], truth: Float[Array, "*b h w c"]) -> F
     """
     height, width = frames.shape[-3:-1]
     if min(height, width) < SSIM_WINDOW:
-        raise ValueError(
-            f"frames of {height} x {width} are smaller than SSIM's {SSIM_WINDOW} pixels: use psnr"
-        )
+        raise ValueError(f"frames of {height} x {width} are smaller than SSIM's {SSIM_WINDOW} pixels: use psnr")
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         return dm_pix.ssim(_unit(frames), _unit(truth), filter_size=SSIM_WINDOW)
 

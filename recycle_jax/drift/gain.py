@@ -83,9 +83,7 @@ def gains(
     """
     length = clean.shape[1]
     if length % 2 == 0:
-        raise ValueError(
-            f"clips of {length} frames: a projected context of k frames takes 2k - 1, give an odd number"
-        )
+        raise ValueError(f"clips of {length} frames: a projected context of k frames takes 2k - 1, give an odd number")
     k = (length + 1) // 2
     windows = jnp.stack([erroneous[:, i : i + k] for i in range(k)], axis=1)
     projected = jax.vmap(jax.vmap(project))(windows)

@@ -52,9 +52,7 @@ def pooled(seeds: Sequence[Exits]) -> Exits:
 
 def censored_data(exits: Exits) -> stats.CensoredData:
     """Returns the exits as scipy's right-censored data, for `ecdf`, `logrank` and the like."""
-    return stats.CensoredData(
-        uncensored=exits.exit_frame[~exits.censored], right=exits.exit_frame[exits.censored]
-    )
+    return stats.CensoredData(uncensored=exits.exit_frame[~exits.censored], right=exits.exit_frame[exits.censored])
 
 
 def median(exits: Exits) -> tuple[float, bool]:
@@ -81,9 +79,7 @@ def resampled_medians(
     return np.where(bound, longest, times[np.argmax(below, axis=1)]).astype(np.float64), bound
 
 
-def horizon(
-    seeds: Sequence[Exits], max_frames: int, rng: np.random.Generator, resamples: int = 1000
-) -> dict[str, Any]:
+def horizon(seeds: Sequence[Exits], max_frames: int, rng: np.random.Generator, resamples: int = 1000) -> dict[str, Any]:
     """Returns the median horizon over seeds of rollouts, with its 95 % hierarchical bootstrap interval.
 
     Returns:

@@ -86,10 +86,7 @@ def fit_logistic(frames: Curve, curve: Curve) -> Fit:
         log_e0, rate, log_p = theta
         return -np.logaddexp(-log_p, -log_e0 - np.exp(np.clip(rate, -50.0, 50.0)) * n)
 
-    starts = [
-        np.array([log_e[0], np.log(rate), log_e[-3:].mean()])
-        for rate in 8.0 / np.geomspace(4.0, 8 * n[-1], 8)
-    ]
+    starts = [np.array([log_e[0], np.log(rate), log_e[-3:].mean()]) for rate in 8.0 / np.geomspace(4.0, 8 * n[-1], 8)]
     theta, rss = _polish(log_law, min(starts, key=lambda s: _rss(log_law, s, log_e)), log_e)
     params = {"E0": np.exp(theta[0]), "eps": np.expm1(np.exp(min(theta[1], 3.0))), "P": np.exp(theta[2])}
     return _as_fit("logistic", params, rss, len(n))
@@ -170,7 +167,5 @@ def _as_fit(law: str, params: dict[str, Any], rss: float, points: int, free: int
 
 def _prepared(frames: Curve, curve: Curve) -> tuple[Curve, Curve]:
     if len(frames) != len(curve) or len(frames) < MIN_POINTS:
-        raise ValueError(
-            f"{len(curve)} distances at {len(frames)} frames: give as many of each, {MIN_POINTS} or more"
-        )
+        raise ValueError(f"{len(curve)} distances at {len(frames)} frames: give as many of each, {MIN_POINTS} or more")
     return np.asarray(frames, np.float64), np.log(np.maximum(np.asarray(curve, np.float64), _LEAST))

@@ -41,12 +41,8 @@ class RandomFeatures:
         key = jax.random.key(self.seed)
         for layer, width in enumerate(self.widths):
             shape = (3, 3, x.shape[-1], width)
-            kernel = (
-                jax.random.normal(jax.random.fold_in(key, layer), shape) * (2.0 / np.prod(shape[:3])) ** 0.5
-            )
-            x = jax.lax.conv_general_dilated(
-                x, kernel, (2, 2), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
-            )
+            kernel = jax.random.normal(jax.random.fold_in(key, layer), shape) * (2.0 / np.prod(shape[:3])) ** 0.5
+            x = jax.lax.conv_general_dilated(x, kernel, (2, 2), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
             x = jax.nn.leaky_relu(x, 0.2)
         x = x.reshape(*pairs.shape[:2], -1, self.widths[-1])
         return jnp.concatenate([x.mean(axis=(1, 2)), x.std(axis=(1, 2))], axis=-1)
@@ -70,9 +66,7 @@ def mmd(first: Features, second: Features) -> float:
     def off_diagonal_mean(gram: np.ndarray) -> float:
         return (gram.sum() - np.trace(gram)) / (len(gram) * (len(gram) - 1))
 
-    return float(
-        off_diagonal_mean(kernel(x, x)) + off_diagonal_mean(kernel(y, y)) - 2.0 * kernel(x, y).mean()
-    )
+    return float(off_diagonal_mean(kernel(x, x)) + off_diagonal_mean(kernel(y, y)) - 2.0 * kernel(x, y).mean())
 
 
 def _moments(features: Features) -> tuple[np.ndarray, np.ndarray]:

@@ -79,18 +79,12 @@ class Statistics:
 
     def __post_init__(self) -> None:
         if self.context_frames < 1:
-            raise ValueError(
-                f"context_frames={self.context_frames} must be at least 1: give the window's length"
-            )
+            raise ValueError(f"context_frames={self.context_frames} must be at least 1: give the window's length")
         if self.limit <= 1.0 or self.floor <= 0.0:
-            raise ValueError(
-                f"limit={self.limit} must exceed 1, the range of valid frames, and floor={self.floor} 0"
-            )
+            raise ValueError(f"limit={self.limit} must exceed 1, the range of valid frames, and floor={self.floor} 0")
         unknown = set(self.relative) - set(FRAME_STATISTICS)
         if unknown:
-            raise ValueError(
-                f"relative={self.relative} must name some of {FRAME_STATISTICS}: drop {sorted(unknown)}"
-            )
+            raise ValueError(f"relative={self.relative} must name some of {FRAME_STATISTICS}: drop {sorted(unknown)}")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -107,9 +101,7 @@ class Statistics:
         """
         need = max(self.context_frames, 2) if self.project is not None else 1
         if context.shape[1] < need:
-            raise ValueError(
-                f"a context of {context.shape[1]} frames is too short: give at least {need} clean frames"
-            )
+            raise ValueError(f"a context of {context.shape[1]} frames is too short: give at least {need} clean frames")
         clean, _ = self._clean(context)
         per_frame = jax.vmap(jax.vmap(self._frame_statistics))(clean)
         reference = {name: jnp.maximum(per_frame[name].mean(axis=1), self.floor) for name in self.relative}
@@ -129,9 +121,7 @@ class Statistics:
             nearest, _ = self._clean(jax.vmap(self.project)(window[:, -self.context_frames :]))
             values[DISTANCE] = jnp.mean((clean - nearest) ** 2, axis=(1, 2, 3))
         values[NONFINITE] = 1.0 - finite.astype(jnp.float32)
-        return dataclasses.replace(history, window=window), {
-            name: _bounded(values[name]) for name in self.names
-        }
+        return dataclasses.replace(history, window=window), {name: _bounded(values[name]) for name in self.names}
 
     def _clean(self, frames: Array) -> tuple[Array, Array]:
         """Returns clipped float32 frames and whether each frame was finite (the last three axes reduced)."""

@@ -43,9 +43,7 @@ def grouped(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
     for name, members in groups.items():
         seeds = [cell["seed"] for cell in members]
         if len(set(seeds)) < len(seeds):
-            raise ValueError(
-                f"{name} has cells of seeds {seeds}: each seed may stand once, drop the older cell"
-            )
+            raise ValueError(f"{name} has cells of seeds {seeds}: each seed may stand once, drop the older cell")
     return dict(groups)
 
 
@@ -65,9 +63,7 @@ def summarise(
     """
     missing = {cell["world"] for cell in cells} - set(bands)
     if missing:
-        raise ValueError(
-            f"no bands for worlds {sorted(missing)}, only for {sorted(bands)}: calibrate them first"
-        )
+        raise ValueError(f"no bands for worlds {sorted(missing)}, only for {sorted(bands)}: calibrate them first")
     groups = grouped(cells)
     return {
         name: _entry(members, bands[members[0]["world"]], _baseline_cost(groups, name), seed, law_resamples)
@@ -145,15 +141,11 @@ def _curve_ratio(
     """Returns frame -> [mean, lo, hi] of a curve over `real`, at the kept frames nearest to 4^k."""
     curves = [curve_of(cell, name) for cell in cells]
     kept = sorted(set.intersection(*(set(curve) for curve in curves)))
-    places = sorted(
-        {min(kept, key=lambda k: abs(np.log(k / frame))) for frame in survival_frames(max_frames) if kept}
-    )
+    places = sorted({min(kept, key=lambda k: abs(np.log(k / frame))) for frame in survival_frames(max_frames) if kept})
     return {str(p): mean_with_ci([curve[p] / real for curve in curves], 1000, rng) for p in places}
 
 
-def _ratio(
-    method: Sequence[Cell], rival: Sequence[Cell], window: int, rng: np.random.Generator
-) -> dict[str, Any]:
+def _ratio(method: Sequence[Cell], rival: Sequence[Cell], window: int, rng: np.random.Generator) -> dict[str, Any]:
     """Pairs the seeds where both sides have the same ones; `grouped` has put them in order."""
     return horizon_ratio([exits_of(c) for c in method], [exits_of(c) for c in rival], window, rng)
 
@@ -172,9 +164,7 @@ def _base_name(cell: Cell) -> str:
 
 
 def _cost(cells: Sequence[Cell]) -> float | None:
-    totals = [
-        sum(float(cell["cost"].get(part) or 0.0) for part in COSTS) for cell in cells if cell.get("cost")
-    ]
+    totals = [sum(float(cell["cost"].get(part) or 0.0) for part in COSTS) for cell in cells if cell.get("cost")]
     return float(np.mean(totals)) if totals else None
 
 

@@ -117,9 +117,7 @@ class ClippedExact:
 
     def __post_init__(self) -> None:
         if not self.most > 0.0:
-            raise ValueError(
-                f"most={self.most}, but a clip is above 0: raise it, or use paper_target for none"
-            )
+            raise ValueError(f"most={self.most}, but a clip is above 0: raise it, or use paper_target for none")
 
     def __call__(self, x0: Frames, x_injected: Frames, noise_injected: Frames, sigma: Sigma) -> Frames:
         """The paper's target plus the clipped pull, `[b, t, h, w, c]`."""

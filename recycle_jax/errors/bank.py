@@ -171,9 +171,7 @@ class ErrorBank:
     def count_empty(self, state: BankState, missed: RowFlags) -> BankState:
         """Counts the rows `[b]` bool that wanted an entry and found none (`wanted & ~drawn.found`)."""
         missed = _deal(missed, _shards(state)).astype(jnp.int32)
-        return dataclasses.replace(
-            state, empty_draws=state.empty_draws + jnp.sum(missed, axis=1, dtype=jnp.int32)
-        )
+        return dataclasses.replace(state, empty_draws=state.empty_draws + jnp.sum(missed, axis=1, dtype=jnp.int32))
 
     def read(self, state: BankState) -> PyTree:
         """All entries, `[S, slots, capacity, ...]` in storage dtypes; a copy, so only for looking."""
@@ -191,8 +189,7 @@ class ErrorBank:
         """
         if _shards(state) != self.shards:
             raise ValueError(
-                f"mix got {_shards(state)} of {self.shards} shards: "
-                f"call it on the whole bank, outside a shard_map"
+                f"mix got {_shards(state)} of {self.shards} shards: call it on the whole bank, outside a shard_map"
             )
         moved = (state.entries, state.norms) if state.norms.shape[2] else (state.entries,)
 
@@ -201,9 +198,7 @@ class ErrorBank:
             return jax.tree.map(lambda leaf: _take_from(leaf, slot, source), trees)
 
         moved = lax.fori_loop(0, self.slots, mix_slot, moved)
-        return dataclasses.replace(
-            state, entries=moved[0], norms=moved[1] if len(moved) == 2 else state.norms
-        )
+        return dataclasses.replace(state, entries=moved[0], norms=moved[1] if len(moved) == 2 else state.norms)
 
     def stats(self, state: BankState) -> dict[str, Array]:
         """What a collapse watch looks at; sums over the shards that the state holds.

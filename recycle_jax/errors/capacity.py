@@ -91,9 +91,7 @@ def capacity_for(entries: int, *, shards: int, slots: int) -> int:
     if entries < 1 or entries % cells:
         below = entries // cells * cells
         nearest = f"{below} or {below + cells}" if below > 0 else f"{cells}"
-        raise ValueError(
-            f"{entries} entries cannot be dealt to {shards} shards x {slots} slots: use {nearest} entries"
-        )
+        raise ValueError(f"{entries} entries cannot be dealt to {shards} shards x {slots} slots: use {nearest} entries")
     return entries // cells
 
 

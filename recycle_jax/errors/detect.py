@@ -52,9 +52,7 @@ class SquaredDetector:
 
     def __post_init__(self) -> None:
         if not self.bands or not all(0.0 <= least < most for least, most in self.bands):
-            raise ValueError(
-                f"bands={self.bands}, but each domain needs 0 <= least < most: try ((0.0, 0.05),)"
-            )
+            raise ValueError(f"bands={self.bands}, but each domain needs 0 <= least < most: try ((0.0, 0.05),)")
 
     def __call__(self, generated: Frames, reference: Frames, domain: RowInts) -> Detected:
         """Compares; see `Detector`."""

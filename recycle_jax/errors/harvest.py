@@ -143,6 +143,7 @@ class Harvest:
         Returns:
             `(chains, cases, write)`: cases of all rows and which of them are to be banked.
         """
+        self._require_clips(reference, chains)
         of_step, of_reference, of_limit = _three(keys)
         carry = self.generator.begin(params, chains.context, None)
         _, chunk = self.generator.step(params, carry, of_step, None)
@@ -150,6 +151,15 @@ class Harvest:
         write = referred.accept & (chains.position >= self.youngest)
         case = self._case(chains, referred, step)
         return self._move(chains, fresh, chunk, referred.accept, of_limit), case, write
+
+    def _require_clips(self, reference: Reference, chains: Chains) -> None:
+        """A slice past the end of a clip would silently start earlier."""
+        need, there = self.clip_frames(reference), chains.clip.shape[1]
+        if reference.reads_clip and there < need:
+            raise ValueError(
+                f"chains were started on clips of {there} frames, but {type(reference).__name__} compares up to age "
+                f"{self.oldest}: start them on clips of {need} frames (Harvest.clip_frames), or lower oldest"
+            )
 
     def _case(self, chains: Chains, referred: Referred, step: Scalar) -> Case:
         return Case(
@@ -169,9 +179,7 @@ class Harvest:
         cut = lambda clip, at: jax.lax.dynamic_slice_in_dim(clip, at, frames)  # noqa: E731
         return jax.vmap(cut)(chains.clip, chains.position * self.generator.chunk_frames)
 
-    def _move(
-        self, chains: Chains, fresh: Chains, chunk: Frames, accept: RowFlags, keys: RowKeys
-    ) -> Chains:
+    def _move(self, chains: Chains, fresh: Chains, chunk: Frames, accept: RowFlags, keys: RowKeys) -> Chains:
         position = chains.position + 1
         new_age = jnp.broadcast_to(position[:, None], (position.shape[0], chunk.shape[1]))
         ages = jnp.concatenate([chains.ages, new_age], axis=1)[:, -chains.ages.shape[1] :]

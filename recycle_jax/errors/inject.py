@@ -83,9 +83,7 @@ class Gates:
         chances = jnp.asarray([self.data, self.noise, self.context, self.clean], jnp.float32)
         coins = jax.vmap(lambda key: jax.random.uniform(key, (4,)) < chances)(keys)
         clean = coins[:, 3]
-        return Open(
-            data=coins[:, 0] & ~clean, noise=coins[:, 1] & ~clean, context=coins[:, 2] & ~clean, clean=clean
-        )
+        return Open(data=coins[:, 0] & ~clean, noise=coins[:, 1] & ~clean, context=coins[:, 2] & ~clean, clean=clean)
 
 
 def require_probability(name: str, value: float) -> None:

@@ -14,7 +14,7 @@ same place, and answers with a target, its own version of the context and whethe
 
 import dataclasses
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax.numpy as jnp
 from flax import struct
@@ -42,6 +42,7 @@ class Referred:
     score: Rows
 
 
+@runtime_checkable
 class Reference(Protocol):
     """See the module docstring.
 

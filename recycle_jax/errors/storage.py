@@ -91,9 +91,7 @@ def to_storage(rows: PyTree, bank: PyTree) -> PyTree:
     like, structure = jax.tree.flatten(bank, is_leaf=is_stored_leaf)
     paths, given = jax.tree_util.tree_flatten_with_path(rows)
     if str(given) != str(structure):
-        raise ValueError(
-            f"entries of structure {given} do not fit a bank made for {structure}: build it for them"
-        )
+        raise ValueError(f"entries of structure {given} do not fit a bank made for {structure}: build it for them")
     pairs = zip(paths, like, strict=True)
     stored = [_store(jax.tree_util.keystr(path), leaf, cells) for (path, leaf), cells in pairs]
     return jax.tree.unflatten(structure, stored)

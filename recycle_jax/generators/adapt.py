@@ -35,9 +35,7 @@ def from_context(net: Net, context: Frames, level: Rows, condition: PyTree) -> F
     return net(context)
 
 
-def from_noisy(
-    net: Net, noisy: Frames, sigma: Sigma, context: Frames, level: Rows, condition: PyTree
-) -> Frames:
+def from_noisy(net: Net, noisy: Frames, sigma: Sigma, context: Frames, level: Rows, condition: PyTree) -> Frames:
     """`net(noisy, time, context)` with `time` `[b]` in [0, 1000], the same for all frames of the chunk."""
     del level, condition
     return net(noisy, TIME_SCALE * jnp.mean(sigma, axis=1), context)

@@ -7,6 +7,7 @@ error ``E = +r``.
 import dataclasses
 from collections.abc import Callable
 
+import chex
 import jax.numpy as jnp
 from jax import Array
 
@@ -54,6 +55,8 @@ class Predictor:
     def fit(self, params: Params, example: Example) -> Fit:
         """Predicts the chunk and compares; an injected data end point is the target that is missed."""
         prediction = self.network.apply(params, example.context, example.level, example.condition)
+        # A chunk of one frame would broadcast against a target of several.
+        chex.assert_equal_shape((prediction, example.x0))
         residual = prediction - example.x0
         return Fit(loss=self.penalty(residual), prediction=prediction, residual=residual)
 

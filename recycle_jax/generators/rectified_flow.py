@@ -10,6 +10,7 @@ Loss: ``w(sigma) ||v_hat - v*||^2``. The weight ``sigma^2`` makes it the squared
 import dataclasses
 from collections.abc import Callable
 
+import chex
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -91,6 +92,7 @@ class RectifiedFlow:
         x_sigma = fm.interpolate(example.x_injected, example.noise_injected, example.sigma)
         v_hat = self._velocity(params, x_sigma, example.sigma, example.context, example.level, example.condition)
         v_star = example.target(example.x0, example.x_injected, example.noise_injected, example.sigma)
+        chex.assert_equal_shape((v_hat, v_star))
         residual = v_hat - v_star
         frame_loss = self.weight(example.sigma) * jnp.mean(jnp.square(residual), axis=(2, 3, 4))
         prediction = fm.data_end(x_sigma, v_hat, example.sigma)
@@ -124,4 +126,6 @@ class RectifiedFlow:
         self, params: Params, x: Frames, sigma: Sigma, context: Frames, level: Array, condition: PyTree
     ) -> Frames:
         raw = self.network.apply(params, x, sigma, context, level, condition)
+        # A chunk of one frame would broadcast against a noisy one of several.
+        chex.assert_equal_shape((raw, x))
         return self.head(raw, x, sigma)

@@ -55,9 +55,7 @@ def save(directory: str | os.PathLike[str], step: int, state: PyTree, *, keep: i
     return _path(root, step)
 
 
-def restore(
-    directory: str | os.PathLike[str], target: PyTree, *, step: int | None = None
-) -> tuple[int, PyTree]:
+def restore(directory: str | os.PathLike[str], target: PyTree, *, step: int | None = None) -> tuple[int, PyTree]:
     """Returns `(step, state)` of the newest checkpoint, or of `step`.
 
     Args:
@@ -120,9 +118,7 @@ def _aside(root: Path, step: int) -> Path:
 
 def _checkpoints(root: Path) -> dict[int, Path]:
     """Returns the complete checkpoint of each step; one set aside counts while its successor is not there."""
-    entries = (
-        sorted((entry for entry in root.iterdir() if entry.is_dir()), reverse=True) if root.is_dir() else []
-    )
+    entries = sorted((entry for entry in root.iterdir() if entry.is_dir()), reverse=True) if root.is_dir() else []
     # In falling order of names a step's own directory comes after the one set aside, and wins.
     return {int(name[1]): entry for entry in entries if (name := STEP_NAME.fullmatch(entry.name))}
 
@@ -172,11 +168,7 @@ def _filled(loaded: PyTree, target: PyTree) -> PyTree:
 def _empty(leaf: Any) -> Any:
     if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         return jax.random.split(jax.random.key(0, impl=leaf.dtype._impl.name), leaf.shape)
-    return (
-        np.zeros(leaf.shape, leaf.dtype)
-        if isinstance(leaf, np.ndarray)
-        else jnp.zeros(leaf.shape, leaf.dtype)
-    )
+    return np.zeros(leaf.shape, leaf.dtype) if isinstance(leaf, np.ndarray) else jnp.zeros(leaf.shape, leaf.dtype)
 
 
 def _size(leaf: Any) -> int:

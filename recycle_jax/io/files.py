@@ -35,9 +35,7 @@ def explaining(path: str | os.PathLike[str]) -> Iterator[None]:
         if error.errno not in REMEDIES:
             raise
         reason = os.strerror(error.errno)
-        message = (
-            f"cannot write {os.fspath(path)}: {reason}; {REMEDIES[error.errno]} (what was there is kept)"
-        )
+        message = f"cannot write {os.fspath(path)}: {reason}; {REMEDIES[error.errno]} (what was there is kept)"
         raise OSError(error.errno, message) from error
 
 

@@ -48,9 +48,7 @@ def to_uint8(frames: Any) -> np.ndarray:
     return np.rint((np.clip(unit, -1.0, 1.0) + 1.0) * 127.5).astype(np.uint8)
 
 
-def write_mp4(
-    path: str | os.PathLike[str], frames: Iterable[Any], *, fps: float | int = 8, scale: int = 1
-) -> Path:
+def write_mp4(path: str | os.PathLike[str], frames: Iterable[Any], *, fps: float | int = 8, scale: int = 1) -> Path:
     """Writes one clip as H.264 video.
 
     Args:

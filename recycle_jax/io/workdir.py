@@ -132,9 +132,7 @@ def _flat(value: Any, where: str = "") -> dict[str, Any]:
     if not isinstance(value, dict):
         return {where: value}
     return {
-        name: leaf
-        for key, item in value.items()
-        for name, leaf in _flat(item, f"{where}.{key}".strip(".")).items()
+        name: leaf for key, item in value.items() for name, leaf in _flat(item, f"{where}.{key}".strip(".")).items()
     }
 
 

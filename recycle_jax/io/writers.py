@@ -98,9 +98,7 @@ def read_jsonl(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
         try:
             records.append(json.loads(line))
         except ValueError as error:
-            raise ValueError(
-                f"line {number} of {os.fspath(path)} is not JSON ({error}); delete that line"
-            ) from error
+            raise ValueError(f"line {number} of {os.fspath(path)} is not JSON ({error}); delete that line") from error
     return records
 
 

@@ -99,20 +99,13 @@ class ConvUNet(nnx.Module):
         self.mlp = nnx.Linear(embedded, 2 * width, rngs=rngs)
         self.stem = nnx.Conv(frames_in * patch * patch * channels, width, (3, 3), rngs=rngs)
         widths = [width * 2**i for i in range(levels)]
-        self.down = nnx.List(
-            [nnx.List([Block(w, w, 2 * width, rngs) for _ in range(blocks)]) for w in widths]
-        )
+        self.down = nnx.List([nnx.List([Block(w, w, 2 * width, rngs) for _ in range(blocks)]) for w in widths])
         self.shrink = nnx.List(
             [nnx.Conv(a, b, (2, 2), strides=2, rngs=rngs) for a, b in zip(widths, widths[1:], strict=False)]
         )
-        self.grow = nnx.List(
-            [nnx.Linear(b, 4 * a, rngs=rngs) for a, b in zip(widths, widths[1:], strict=False)]
-        )
+        self.grow = nnx.List([nnx.Linear(b, 4 * a, rngs=rngs) for a, b in zip(widths, widths[1:], strict=False)])
         self.up = nnx.List(
-            [
-                nnx.List([Block(2 * w if i == 0 else w, w, 2 * width, rngs) for i in range(blocks)])
-                for w in widths[:-1]
-            ]
+            [nnx.List([Block(2 * w if i == 0 else w, w, 2 * width, rngs) for i in range(blocks)]) for w in widths[:-1]]
         )
         self.norm = nnx.GroupNorm(width, num_groups=None, group_size=8, rngs=rngs)
         self.head = nnx.Linear(width, frames_out * patch * patch * channels, rngs=rngs)

@@ -82,9 +82,7 @@ class ExamplePolicy:
         """No rollouts."""
         return 0.0
 
-    def examples(
-        self, params: Params, generator: Generator, bank: PyTree, batch: Batch, keys: RowKeys
-    ) -> Drawn:
+    def examples(self, params: Params, generator: Generator, bank: PyTree, batch: Batch, keys: RowKeys) -> Drawn:
         """Makes the training examples of a batch; what subclasses are for."""
         raise TypeError(f"{type(self).__name__} makes no examples: define examples() or loss()")
 

@@ -12,9 +12,7 @@ from recycle_jax.typing import Params, PyTree, RowKeys
 class TeacherForcing(ExamplePolicy):
     """Clean context, clean target."""
 
-    def examples(
-        self, params: Params, generator: Generator, bank: PyTree, batch: Batch, keys: RowKeys
-    ) -> Drawn:
+    def examples(self, params: Params, generator: Generator, bank: PyTree, batch: Batch, keys: RowKeys) -> Drawn:
         """The batch as it is."""
         del params, bank
         return all_clean(clean_example(generator, batch, keys))

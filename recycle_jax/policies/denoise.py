@@ -41,9 +41,7 @@ class DenoiseWindows(ExamplePolicy):
         if not 0.0 < self.least < self.most:
             raise ValueError(f"levels run from least={self.least} to most={self.most}: need 0 < least < most")
 
-    def examples(
-        self, params: Params, generator: Generator, bank: PyTree, batch: Batch, keys: RowKeys
-    ) -> Drawn:
+    def examples(self, params: Params, generator: Generator, bank: PyTree, batch: Batch, keys: RowKeys) -> Drawn:
         """The first `context_frames` frames of each clip, noised, with themselves as target."""
         del params, bank
         of_level, of_mix, of_white, of_smooth = fm.split_rows(keys, 4)

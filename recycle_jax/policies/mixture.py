@@ -40,9 +40,7 @@ class Mixture(ExamplePolicy):
         """The parts', weighed by their rows."""
         return sum(rows * policy.rollout_steps for rows, policy in self.parts) / self.period
 
-    def examples(
-        self, params: Params, generator: Generator, bank: PyTree, batch: Batch, keys: RowKeys
-    ) -> Drawn:
+    def examples(self, params: Params, generator: Generator, bank: PyTree, batch: Batch, keys: RowKeys) -> Drawn:
         """Each policy's examples of its own rows, put back in order."""
         if len(keys) % self.period:
             raise ValueError(
@@ -56,6 +54,9 @@ class Mixture(ExamplePolicy):
             made = policy.examples(params, generator, bank, *part)
             drawn.append(jax.tree.map(lambda leaf, n=rows: leaf.reshape(-1, n, *leaf.shape[1:]), made))
             first += rows
+        if len({made.example.target for made in drawn}) > 1:
+            names = ", ".join(sorted({str(made.example.target) for made in drawn}))
+            raise ValueError(f"parts ask for different targets ({names}); one loss has one: give all parts the same")
         return jax.tree.map(lambda *leaves: _merge(*leaves), *drawn)
 
     def record(self, bank: PyTree, aux: Aux, keys: RowKeys, step: Scalar, fine: Scalar) -> PyTree:

@@ -32,9 +32,7 @@ class NoiseAugmentation(ExamplePolicy):
         if not 0.0 <= self.most <= 1.0:
             raise ValueError(f"most is {self.most}, must lie in [0, 1]: it is a standard deviation in frame units")
 
-    def examples(
-        self, params: Params, generator: Generator, bank: PyTree, batch: Batch, keys: RowKeys
-    ) -> Drawn:
+    def examples(self, params: Params, generator: Generator, bank: PyTree, batch: Batch, keys: RowKeys) -> Drawn:
         """The batch with its history noised."""
         del params, bank
         of_fit, of_level, of_noise = fm.split_rows(keys, 3)

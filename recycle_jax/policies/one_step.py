@@ -85,18 +85,14 @@ class OneStepErrors(ExamplePolicy):
                 f"make it with slots={self.slots.slots}"
             )
         if not 1 <= self.youngest <= self.oldest:
-            raise ValueError(
-                f"youngest={self.youngest}, oldest={self.oldest}, but ages need 1 <= youngest <= oldest"
-            )
+            raise ValueError(f"youngest={self.youngest}, oldest={self.oldest}, but ages need 1 <= youngest <= oldest")
         if self.target is fm.exact_target and not self.aligned:
             raise ValueError(
                 "aligned=False with exact_target: errors of another noise level make its pull unbounded; "
                 "use ClippedExact(most=…) or aligned=True"
             )
 
-    def examples(
-        self, params: Params, generator: Generator, bank: PyTree, batch: Batch, keys: RowKeys
-    ) -> Drawn:
+    def examples(self, params: Params, generator: Generator, bank: PyTree, batch: Batch, keys: RowKeys) -> Drawn:
         """The batch with drawn errors where gates are open and the bank had one."""
         del params
         of = _Keys.of(keys)

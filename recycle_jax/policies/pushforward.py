@@ -36,9 +36,7 @@ class Pushforward(ExamplePolicy):
         """Every row is rolled out to the oldest age, whatever age it then uses."""
         return float(self.steps)
 
-    def examples(
-        self, params: Params, generator: Generator, bank: PyTree, batch: Batch, keys: RowKeys
-    ) -> Drawn:
+    def examples(self, params: Params, generator: Generator, bank: PyTree, batch: Batch, keys: RowKeys) -> Drawn:
         """Rolls out without gradient and picks each row's history at its own age."""
         del bank
         context_frames, chunk = generator.context_frames, generator.chunk_frames

@@ -17,7 +17,7 @@ from recycle_jax.errors.harvest import Case
 from recycle_jax.generators.base import Generator, clean_example, split_clip
 from recycle_jax.policies.base import Drawn, ExamplePolicy, choose_rows
 from recycle_jax.policies.noise import noisy_context
-from recycle_jax.typing import Params, PyTree, RowKeys
+from recycle_jax.typing import Params, PyTree, RowKeys, Rows
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,16 +33,14 @@ class ReplayCases(ExamplePolicy):
     bank: ErrorBank
     noise: float = 0.0
 
-    def examples(
-        self, params: Params, generator: Generator, bank: PyTree, batch: Batch, keys: RowKeys
-    ) -> Drawn:
+    def examples(self, params: Params, generator: Generator, bank: PyTree, batch: Batch, keys: RowKeys) -> Drawn:
         """Cases where the bank has them, clean rows elsewhere."""
         del params
         of_fit, of_draw, of_level, of_noise = fm.split_rows(keys, 4)
         case, found = draw_cases(self.bank, bank, of_draw)
         context, x0 = split_clip(batch.clip, generator.context_frames, generator.chunk_frames)
         context = choose_rows(found, case.context.astype(context.dtype), context)
-        level = fm.uniform_rows(of_level, 0.0, self.noise) if self.noise else jnp.zeros(len(keys), x0.dtype)
+        level = _levels(of_level, self.noise)
         if self.noise:
             context = noisy_context(context, level, of_noise)
         target = choose_rows(found, case.target.astype(x0.dtype), x0)
@@ -57,23 +55,31 @@ class AddErrors(ExamplePolicy):
     Attributes:
         bank: whose cases are drawn, any slot.
         amplitude: factor on the error.
+        noise: white noise up to this standard deviation besides, its level told to the network; 0 adds none.
     """
 
     bank: ErrorBank
     amplitude: float = 1.0
+    noise: float = 0.0
 
-    def examples(
-        self, params: Params, generator: Generator, bank: PyTree, batch: Batch, keys: RowKeys
-    ) -> Drawn:
+    def examples(self, params: Params, generator: Generator, bank: PyTree, batch: Batch, keys: RowKeys) -> Drawn:
         """The batch with errors on its contexts; rows for which the bank has none stay clean."""
         del params
-        of_fit, of_draw = fm.split_rows(keys, 2)
+        of_fit, of_draw, of_level, of_noise = fm.split_rows(keys, 4)
         case, found = draw_cases(self.bank, bank, of_draw)
         context, _ = split_clip(batch.clip, generator.context_frames, generator.chunk_frames)
         error = (case.context - case.clean_context).astype(context.dtype)
         injected = choose_rows(found, context + self.amplitude * error, context)
-        example = clean_example(generator, batch, of_fit, context=injected)
+        level = _levels(of_level, self.noise)
+        if self.noise:
+            injected = noisy_context(injected, level, of_noise)
+        example = clean_example(generator, batch, of_fit, context=injected, level=level)
         return Drawn(example=example, clean=jnp.logical_not(found), found=found)
+
+
+def _levels(keys: RowKeys, most: float) -> Rows:
+    """`U(0, most)` `[b]`, zeros where no noise is asked for."""
+    return fm.uniform_rows(keys, 0.0, most) if most else jnp.zeros(len(keys), jnp.float32)
 
 
 def draw_cases(bank: ErrorBank, state: PyTree, keys: RowKeys) -> tuple[Case, Array]:

@@ -43,9 +43,7 @@ class RestoreWindows(ExamplePolicy):
     narrow: int = 1
     wide: int = 3
 
-    def examples(
-        self, params: Params, generator: Generator, bank: PyTree, batch: Batch, keys: RowKeys
-    ) -> Drawn:
+    def examples(self, params: Params, generator: Generator, bank: PyTree, batch: Batch, keys: RowKeys) -> Drawn:
         """The first `context_frames` frames of each clip, damaged, with themselves as target."""
         del params, bank
         window = batch.clip[:, : generator.context_frames]

@@ -50,9 +50,7 @@ def svi_film(*, capacity: int = 500, shards: int = 1, slots: SlotMap = _PAPER_SL
 def _svi(clean: float, capacity: int, shards: int, slots: SlotMap) -> OneStepErrors:
     data, noise, context = _DATA_NOISE_CONTEXT
     return OneStepErrors(
-        bank=ErrorBank(
-            shards=shards, slots=slots.slots, capacity=capacity, replacement=Nearest(key=entry_error)
-        ),
+        bank=ErrorBank(shards=shards, slots=slots.slots, capacity=capacity, replacement=Nearest(key=entry_error)),
         slots=slots,
         gates=Gates(data=data, noise=noise, context=context, clean=clean),
         target=paper_target,

@@ -117,9 +117,7 @@ def _ratio_row(compared: str, row: Mapping[str, Any]) -> list[Entry]:
     elif row.get("verdict") == "at_most":
         verdict = "shorter; an upper bound, since the rival outlasts the measurement"
     else:
-        verdict = {"longer": "longer", "shorter": "shorter"}.get(
-            str(row.get("verdict")), "no clear difference"
-        )
+        verdict = {"longer": "longer", "shorter": "shorter"}.get(str(row.get("verdict")), "no clear difference")
     ratio = Entry(main=sign + wording.times(row.get("ratio")), detail=wording.between(row.get("ci95")))
     return [Entry(main=compared), ratio, Entry(main=verdict)]
 

@@ -157,9 +157,7 @@ def _cost_curves(summary: Mapping[str, Mapping[str, Any]]) -> list[CostCurve]:
     return [_cost_curve(place, entries, summary) for place, entries in by_place(summary).items()]
 
 
-def _cost_curve(
-    place: Place, entries: Mapping[str, str], summary: Mapping[str, Mapping[str, Any]]
-) -> CostCurve:
+def _cost_curve(place: Place, entries: Mapping[str, str], summary: Mapping[str, Mapping[str, Any]]) -> CostCurve:
     horizons = {method: summary[entry].get("horizon_frames") or {} for method, entry in entries.items()}
     points = {method: [_cost_point(summary[entry])] for method, entry in entries.items()}
     limits = [int(horizon["max_frames"]) for horizon in horizons.values() if horizon.get("max_frames")]

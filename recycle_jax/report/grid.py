@@ -87,8 +87,7 @@ def only(grid: Grid, titles: Sequence[str]) -> Grid:
 
 def _at(grid: Grid, kept: Sequence[int]) -> Grid:
     sections = [
-        Section(title=section.title, rows=[[row[i] for i in kept] for row in section.rows])
-        for section in grid.sections
+        Section(title=section.title, rows=[[row[i] for i in kept] for row in section.rows]) for section in grid.sections
     ]
     return Grid(columns=[grid.columns[i] for i in kept], sections=sections)
 
@@ -127,9 +126,7 @@ def as_markdown(grid: Grid) -> str:
 
 def as_html(grid: Grid) -> str:
     """Returns the table as HTML, every text escaped, in a box that scrolls sideways on narrow screens."""
-    heads = "".join(
-        f'<th scope="col"{_align(column)}>{html.escape(column.title)}</th>' for column in grid.columns
-    )
+    heads = "".join(f'<th scope="col"{_align(column)}>{html.escape(column.title)}</th>' for column in grid.columns)
     bodies = "".join(_html_section(grid, section) for section in grid.sections)
     return f'<div class="scroll"><table><thead><tr>{heads}</tr></thead>{bodies}</table></div>'
 

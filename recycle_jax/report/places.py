@@ -62,8 +62,7 @@ def by_place(entries: Iterable[str]) -> dict[Place, dict[str, str]]:
         found.setdefault(place, {})[method] = entry
     usual = list(METHODS)
     return {
-        place: dict(sorted(methods.items(), key=lambda item: _rank(item[0], usual)))
-        for place, methods in found.items()
+        place: dict(sorted(methods.items(), key=lambda item: _rank(item[0], usual))) for place, methods in found.items()
     }
 
 

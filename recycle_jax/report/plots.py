@@ -202,9 +202,7 @@ def _legend(axes: Axes) -> None:
     )
 
 
-def _draw_method(
-    axes: Axes, method: Method, remark: str, frames: Any, low: Any, middle: Any, high: Any
-) -> None:
+def _draw_method(axes: Axes, method: Method, remark: str, frames: Any, low: Any, middle: Any, high: Any) -> None:
     axes.fill_between(frames, low, high, color=method.colour, alpha=0.16, linewidth=0)
     axes.plot(frames, middle, color=method.colour, linewidth=2.0)
     powers = np.isin(frames, [4**k for k in range(16)])

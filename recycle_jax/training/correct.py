@@ -17,7 +17,7 @@ from jax.sharding import Mesh
 from recycle_jax.data.base import Batch
 from recycle_jax.generators.base import Generator
 from recycle_jax.policies.base import HistoryPolicy
-from recycle_jax.sharding import ROLES, first_row, mean_over_data, row_keys, shard_over_data
+from recycle_jax.sharding import ROLES, first_row, mean_over_data, named, row_keys, shard_over_data
 from recycle_jax.training.state import TrainState
 from recycle_jax.typing import PyTree, Scalar
 
@@ -44,17 +44,20 @@ def make_correct(
         keys = row_keys(jax.random.fold_in(state.key, state.step), rows, first_row(rows))
         grad = jax.value_and_grad(policy.loss, has_aux=True)
         (loss, aux), gradient = grad(state.params, generator, bank, batch, keys)
-        metrics = {**aux.metrics, "empty_draws": aux.empty_draws.astype(jnp.float32)}
+        # A sum over all rows, as the mean of what every device has times their number.
+        metrics = {**aux.metrics, "empty_draws": mesh.size * aux.empty_draws.astype(jnp.float32)}
         loss, gradient, metrics = mean_over_data((loss, gradient, metrics))
+        step = state.step
         state, norm, fine = update(state, optimizer, loss, gradient)
         # The policy refuses its own rows: a select between the old and the new bank would copy all of it.
-        bank = policy.record(bank, jax.lax.stop_gradient(aux), keys, state.step, fine)
+        bank = policy.record(bank, jax.lax.stop_gradient(aux), keys, step, fine)
         return state, bank, {**metrics, "loss": loss, "gradient_norm": norm}
 
-    sharded = shard_over_data(
-        body, mesh, (ROLES.params, ROLES.bank, ROLES.rows), (ROLES.params, ROLES.bank, ROLES.params)
-    )
-    return jax.jit(sharded, donate_argnums=(0, 1))
+    out = (ROLES.params, ROLES.bank, ROLES.params)
+    sharded = shard_over_data(body, mesh, (ROLES.params, ROLES.bank, ROLES.rows), out)
+    # Said again to jit, which forgets the sharding of arrays without elements and would compile a second time.
+    shardings = tuple(named(mesh, role) for role in out)
+    return jax.jit(sharded, donate_argnums=(0, 1), out_shardings=shardings)
 
 
 def update(

@@ -12,7 +12,7 @@ from recycle_jax.errors.bank import ErrorBank
 from recycle_jax.errors.harvest import Chains, Harvest
 from recycle_jax.errors.references import Reference
 from recycle_jax.errors.storage import BankState
-from recycle_jax.sharding import ROLES, first_row, row_keys, shard_over_data, sum_over_data
+from recycle_jax.sharding import ROLES, first_row, named, row_keys, shard_over_data, sum_over_data
 from recycle_jax.typing import Params, PRNGKey, Scalar
 
 HarvestProgram = Callable[
@@ -67,8 +67,10 @@ def make_harvest(harvest: Harvest, bank: ErrorBank, mesh: Mesh, steps: int) -> H
         return chains, state, metrics
 
     same, rows, shards = ROLES.params, ROLES.rows, ROLES.bank
-    roles = (same, same, rows, shards, rows, same, same)
-    return jax.jit(shard_over_data(body, mesh, roles, (rows, shards, same)), donate_argnums=(2, 3))
+    roles, out = (same, same, rows, shards, rows, same, same), (rows, shards, same)
+    # Said again to jit, which forgets the sharding of arrays without elements and would compile a second time.
+    shardings = tuple(named(mesh, role) for role in out)
+    return jax.jit(shard_over_data(body, mesh, roles, out), donate_argnums=(2, 3), out_shardings=shardings)
 
 
 def _sums(score: Array, age: Array, aged: Array, write: Array) -> Array:

@@ -188,9 +188,7 @@ def resume(directory: Path, fresh: RunState) -> RunState:
     return checkpoint.restore(directory, fresh)[1]
 
 
-def _harvest(
-    harvesting: Harvesting, state: RunState, number: int, mesh: Mesh
-) -> tuple[RunState, dict[str, Any]]:
+def _harvest(harvesting: Harvesting, state: RunState, number: int, mesh: Mesh) -> tuple[RunState, dict[str, Any]]:
     fresh = place(harvesting.clips.batch(number, harvesting.chains, harvesting.frames), mesh, ROLES.rows)
     chains, bank, metrics = harvesting.program(
         state.train.params,

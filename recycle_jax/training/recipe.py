@@ -25,7 +25,7 @@ from recycle_jax.policies.base import ExamplePolicy, HistoryPolicy
 from recycle_jax.policies.clean import TeacherForcing
 from recycle_jax.policies.mixture import Mixture
 from recycle_jax.policies.noise import NoiseAugmentation
-from recycle_jax.policies.recycle import ReplayCases
+from recycle_jax.policies.recycle import AddErrors, ReplayCases
 from recycle_jax.sharding import ROLES, place
 from recycle_jax.training.correct import make_correct
 from recycle_jax.training.harvesting import make_harvest
@@ -69,7 +69,8 @@ class Recycling:
         capacity: cases the bank holds, over all shards.
         shards: logical shards of the bank, a multiple of the number of devices.
         clean_rows: rows of real history in every `clean_rows + case_rows` rows.
-        case_rows: rows of banked history.
+        case_rows: rows of banked history with the reference's target: own-sample.
+        error_rows: rows of real history with a banked error on it and the real target: cross-sample.
         noise: white noise up to this standard deviation on every history, its level told; 0 for none.
     """
 
@@ -81,6 +82,7 @@ class Recycling:
     shards: int = 1
     clean_rows: int = 1
     case_rows: int = 1
+    error_rows: int = 0
     noise: float = 0.0
 
     def bank(self) -> ErrorBank:
@@ -99,8 +101,9 @@ class Recycling:
     def policy(self, bank: ErrorBank) -> Mixture:
         """Clean and banked history, row by row."""
         clean: ExamplePolicy = NoiseAugmentation(most=self.noise) if self.noise else TeacherForcing()
-        replay = ReplayCases(bank=bank, noise=self.noise)
-        return Mixture(parts=((self.clean_rows, clean), (self.case_rows, replay)))
+        replay, add = ReplayCases(bank=bank, noise=self.noise), AddErrors(bank=bank, noise=self.noise)
+        shares = ((self.clean_rows, clean), (self.case_rows, replay), (self.error_rows, add))
+        return Mixture(parts=tuple((rows, policy) for rows, policy in shares if rows))
 
 
 def train_phase(

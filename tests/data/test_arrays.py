@@ -56,9 +56,7 @@ def test_every_window_is_equally_likely():
 def test_windows_are_addressed_in_order():
     source = numbered([5, 3, 9], stride=2)
     frames, label = source.window(1, 3)
-    assert read_back(dataclasses.replace(source.batch(0, 1, 3), clip=jnp.asarray(frames)[None])) == [
-        (2, [0, 2, 4])
-    ]
+    assert read_back(dataclasses.replace(source.batch(0, 1, 3), clip=jnp.asarray(frames)[None])) == [(2, [0, 2, 4])]
     assert label == 0
     with pytest.raises(ValueError, match="window 6 asked for; there are 6"):
         source.window(6, 3)
@@ -94,9 +92,7 @@ def test_short_clips_are_named_and_counted():
     with pytest.warns(UserWarning, match=r"1 of 2 clips are shorter than 6 frames .*: clip00000"):
         source = numbered([5, 9], min_frames=6)
     assert source.too_short(6) == ("clip00000",)
-    with pytest.raises(
-        ValueError, match="6 frames at stride 2 spans 11 frames, the longest of 2 clips has 9"
-    ):
+    with pytest.raises(ValueError, match="6 frames at stride 2 spans 11 frames, the longest of 2 clips has 9"):
         numbered([5, 9], min_frames=6, stride=2)
     with pytest.raises(ValueError, match="no clip is long enough"):
         source.batch(0, 1, 10)

@@ -53,9 +53,7 @@ def test_golden_fidelity():
 def test_population_distances_tell_faded_from_real(discs):
     network = RandomFeatures()
     features = jax.jit(network)
-    first, second, third = (
-        jax.jit(discs.video, static_argnums=(1, 2))(jax.random.key(k), 64, 3) for k in range(3)
-    )
+    first, second, third = (jax.jit(discs.video, static_argnums=(1, 2))(jax.random.key(k), 64, 3) for k in range(3))
     first, second, faded = (np.asarray(features(clip)) for clip in (first, second, 0.5 * (third - 1.0)))
     assert frechet(first, first) == pytest.approx(0.0, abs=1e-3)
     assert frechet(first, faded) > 5 * frechet(first, second)

@@ -94,9 +94,7 @@ def test_a_headline_compares_with_every_rival_that_has_cells():
 def test_cells_of_another_length_or_domain_stand_apart():
     long = cell("b", 0, [1000] * 16) | {"max_frames": 10_000}
     other = cell("b", 0, [8] * 16, eval_domain="three balls")
-    assert {"discs/predictor/b@10000", "discs/predictor/b@three balls"} < set(
-        grouped([*cells(), long, other])
-    )
+    assert {"discs/predictor/b@10000", "discs/predictor/b@three balls"} < set(grouped([*cells(), long, other]))
     with pytest.raises(ValueError, match="may stand once"):
         grouped([*cells(), cell("b", 0, [8])])
     with pytest.raises(ValueError, match="no bands"):

@@ -38,9 +38,7 @@ def test_one_residual_gives_the_errors_of_both_ends(seed, sigma, target):
     with jax.enable_x64(True):
         _, _, x, v, asked, sigmas = injected_pass(seed, sigma, target)
         data, noise = data_error(v - asked, sigmas), noise_error(v - asked, sigmas)
-        np.testing.assert_allclose(
-            data, fm.data_end(x, v, sigmas) - fm.data_end(x, asked, sigmas), atol=1e-11
-        )
+        np.testing.assert_allclose(data, fm.data_end(x, v, sigmas) - fm.data_end(x, asked, sigmas), atol=1e-11)
         ends = fm.noise_end(x, v, sigmas) - fm.noise_end(x, asked, sigmas)
         np.testing.assert_allclose(noise, ends, atol=1e-9)
         np.testing.assert_allclose(noise - data, v - asked, atol=1e-9)
@@ -86,9 +84,7 @@ def test_a_clip_is_positive():
 def test_a_context_error_is_a_window_of_the_chunks(chunk, context):
     """Frames are numbered; a chunk that is too short goes round."""
     rows = 64
-    frames = jnp.broadcast_to(
-        jnp.arange(chunk, dtype=jnp.float32)[None, :, None, None, None], (rows, chunk, 1, 1, 1)
-    )
+    frames = jnp.broadcast_to(jnp.arange(chunk, dtype=jnp.float32)[None, :, None, None, None], (rows, chunk, 1, 1, 1))
     window = context_error(frames, context, jax.random.split(jax.random.key(0), rows))
     numbers = np.asarray(window)[..., 0, 0, 0]
     assert numbers.shape == (rows, context)
@@ -114,8 +110,6 @@ def test_entries_are_kept_as_bfloat16_and_compared_as_data_errors():
             step=count,
         )
 
-    state = bank.insert(
-        bank.init(entry), rows([4.0, 1.0], [0.125, 1.0]), np.zeros(2, np.int32), np.ones(2, bool)
-    )
+    state = bank.insert(bank.init(entry), rows([4.0, 1.0], [0.125, 1.0]), np.zeros(2, np.int32), np.ones(2, bool))
     state = bank.insert(state, rows([0.5], [1.0]), np.zeros(1, np.int32), np.ones(1, bool))
     np.testing.assert_array_equal(bank.read(state).residual.ravel().astype(np.float32), [0.5, 1.0])

@@ -116,9 +116,7 @@ def test_an_empty_place_gives_zeros_and_is_counted(where):
     np.testing.assert_array_equal(state.empty_draws, [4, 2])
 
 
-@hypothesis.given(
-    st.lists(st.lists(st.integers(0, CAPACITY), min_size=3, max_size=3), min_size=2, max_size=2)
-)
+@hypothesis.given(st.lists(st.lists(st.integers(0, CAPACITY), min_size=3, max_size=3), min_size=2, max_size=2))
 def test_a_draw_gives_only_entries_of_its_slot_and_shard(counts):
     state, places = filled(BANK, counts)
     slot = np.arange(24, dtype=np.int32) % SLOTS
@@ -187,9 +185,7 @@ def test_a_float_comes_back_as_its_storage_dtype_rounds_it(dtype):
 
 
 def test_bytes_keep_zero_exactly_and_the_rest_to_half_a_step():
-    values = jnp.concatenate(
-        [jnp.zeros(1), jax.random.uniform(jax.random.key(7), (99,), minval=-2, maxval=2)]
-    )
+    values = jnp.concatenate([jnp.zeros(1), jax.random.uniform(jax.random.key(7), (99,), minval=-2, maxval=2)])
     back = dequantise(quantise(values, 2.0), 2.0)
     assert back[0] == 0
     assert jnp.abs(back - values).max() <= 2.0 / 254 + 1e-6
@@ -216,17 +212,11 @@ def test_nearest_replacement_is_the_brute_force_argmin(key, dtype):
             place = row // 4, int(slot[row])
             cell = count[place] + rank[place]
             rank[place] += 1
-            if (
-                cell >= 5
-            ):  # full: the nearest of what was there before this insert, later rows over earlier ones
+            if cell >= 5:  # full: the nearest of what was there before this insert, later rows over earlier ones
                 replaced += 1
-                new = np.float64(
-                    key({name: np.asarray(leaf[row], np.float32) for name, leaf in rows.items()})
-                )
+                new = np.float64(key({name: np.asarray(leaf[row], np.float32) for name, leaf in rows.items()}))
                 old = [
-                    np.float64(
-                        key({name: np.asarray(leaf[place][j], np.float32) for name, leaf in before.items()})
-                    )
+                    np.float64(key({name: np.asarray(leaf[place][j], np.float32) for name, leaf in before.items()}))
                     for j in range(count[place])
                 ]
                 cell = np.argmin([np.sum((new - e) ** 2) for e in old])
@@ -249,17 +239,13 @@ def test_nearest_rows_that_outnumber_an_empty_slot_go_round_it():
 
 def test_of_rows_that_choose_one_cell_the_last_gets_it():
     bank = ErrorBank(capacity=2, replacement=Nearest(key=error_of))
-    state = insert(
-        bank, bank.init(ENTRY), entries_numbered([10, 100]), np.zeros(2, np.int32), np.ones(2, bool)
-    )
+    state = insert(bank, bank.init(ENTRY), entries_numbered([10, 100]), np.zeros(2, np.int32), np.ones(2, bool))
     state = insert(bank, state, entries_numbered([11, 12]), np.zeros(2, np.int32), np.ones(2, bool))
     np.testing.assert_array_equal(state.entries["id"][0, 0], [12, 100])
     assert state.inserted[0] == 4
 
 
-@hypothesis.given(
-    st.lists(st.lists(st.integers(0, CAPACITY), min_size=3, max_size=3), min_size=4, max_size=4)
-)
+@hypothesis.given(st.lists(st.lists(st.integers(0, CAPACITY), min_size=3, max_size=3), min_size=4, max_size=4))
 def test_mix_keeps_every_entry_in_its_slot_and_all_counts(counts):
     bank = ErrorBank(shards=4, slots=SLOTS, capacity=CAPACITY, replacement=Ring(key=error_of))
     state, _ = filled(bank, counts)

@@ -39,9 +39,7 @@ def test_bytes_are_those_of_the_allocated_arrays(mesh):
 
 def test_the_capacity_that_the_error_names_fits_and_one_more_does_not(mesh):
     budget = capacity.Budget(bytes_per_device=7777)
-    with pytest.raises(
-        MemoryError, match=r"capacity=10 needs .*2 copies.* are free: use capacity=9"
-    ) as error:
+    with pytest.raises(MemoryError, match=r"capacity=10 needs .*2 copies.* are free: use capacity=9") as error:
         capacity.check(BANK, ENTRY, mesh, budget)
     assert "7.595 KiB" in str(error.value)
     capacity.check(dataclasses.replace(BANK, capacity=9), ENTRY, mesh, budget)

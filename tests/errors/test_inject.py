@@ -53,9 +53,7 @@ def test_gates_open_as_often_as_they_should(seed):
 @pytest.mark.parametrize("clean", [0.0, 1.0])
 def test_certain_gates_are_certain(clean):
     drawn = draw(Gates(data=1.0, noise=0.0, context=1.0, clean=clean), row_keys(0, 50))
-    assert (
-        np.all(drawn.clean == bool(clean)) and np.all(drawn.data != bool(clean)) and not np.any(drawn.noise)
-    )
+    assert np.all(drawn.clean == bool(clean)) and np.all(drawn.data != bool(clean)) and not np.any(drawn.noise)
 
 
 def test_a_row_draws_its_gates_whatever_its_neighbours():

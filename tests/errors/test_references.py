@@ -75,9 +75,7 @@ def test_denoised_hands_the_denoiser_a_noised_window():
 @pytest.mark.parametrize("levels", [(0.3,), (0.3, 0.1)])
 def test_a_denoiser_is_told_its_level_at_every_station(levels):
     context, chunk = flat([0.0, 0.1, -0.2], 2), flat([0.3, 0.3, 0.3], 1)
-    told = Denoised(
-        params={}, denoise=lambda p, w, level: 0.0 * w + level[:, None, None, None, None], levels=levels
-    )
+    told = Denoised(params={}, denoise=lambda p, w, level: 0.0 * w + level[:, None, None, None, None], levels=levels)
     np.testing.assert_allclose(told(context, chunk, None, KEYS).target, levels[-1], rtol=1e-6)
 
 

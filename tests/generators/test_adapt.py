@@ -70,9 +70,7 @@ def test_your_network_with_actions():
     def move(params, context, action):
         return context[:, -1:] + params["speed"] * action[:, None, None, None, :]
 
-    network = function_network(
-        move, fixed({"speed": 2.0}), lambda net, context, level, action: net(context, action)
-    )
+    network = function_network(move, fixed({"speed": 2.0}), lambda net, context, level, action: net(context, action))
     generator = Predictor(network=network, context_frames=1)
     _, chunk = generator.step(generator.init(KEYS[0]), jnp.zeros((2, 1, 4, 4, 1)), KEYS, jnp.ones((2, 1)))
     np.testing.assert_array_equal(chunk, np.full((2, 1, 4, 4, 1), 2.0))

@@ -62,9 +62,7 @@ def bits(leaf):
 
 def assert_same(left, right):
     assert jax.tree.structure(left) == jax.tree.structure(right)
-    for (path, one), two in zip(
-        jax.tree_util.tree_leaves_with_path(left), jax.tree.leaves(right), strict=True
-    ):
+    for (path, one), two in zip(jax.tree_util.tree_leaves_with_path(left), jax.tree.leaves(right), strict=True):
         assert bits(one) == bits(two), jax.tree_util.keystr(path)
 
 
@@ -202,9 +200,7 @@ def test_a_disk_that_fills_up_while_writing_keeps_what_there_is(tmp_path, monkey
 
     def fills_up(path, _):
         path.with_name(f"{path.name}.orbax-checkpoint-tmp").mkdir()
-        raise ValueError(
-            "RESOURCE_EXHAUSTED: Failed to write 9 bytes: No space left on device [os_error_code='28']"
-        )
+        raise ValueError("RESOURCE_EXHAUSTED: Failed to write 9 bytes: No space left on device [os_error_code='28']")
 
     monkeypatch.setattr(orbax, "save", fills_up)
     with pytest.raises(OSError, match="cannot write .*: No space left on device; free some space"):

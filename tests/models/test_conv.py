@@ -25,9 +25,7 @@ def test_patches_come_back_as_they_were(batch, frames, rows, columns, patch, cha
 def test_a_tile_stays_together():
     clip = np.arange(2 * 4 * 4, dtype=np.float32).reshape(1, 2, 4, 4, 1)
     tiles = patchify(clip, 2)
-    np.testing.assert_array_equal(
-        tiles[0, 0, 1], np.concatenate([clip[0, t, :2, 2:].ravel() for t in range(2)])
-    )
+    np.testing.assert_array_equal(tiles[0, 0, 1], np.concatenate([clip[0, t, :2, 2:].ravel() for t in range(2)]))
 
 
 @pytest.mark.parametrize(

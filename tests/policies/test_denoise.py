@@ -56,8 +56,7 @@ def test_the_target_is_the_window_itself(denoiser, keys_of):
 
 def test_levels_weigh_as_they_are_told_to(denoiser, keys_of):
     flat, weighed = (
-        example_of(denoiser, keys_of(ROWS), **fields)
-        for fields in ({}, {"weight": lambda level: weight(level, 0.5)})
+        example_of(denoiser, keys_of(ROWS), **fields) for fields in ({}, {"weight": lambda level: weight(level, 0.5)})
     )
     np.testing.assert_array_equal(flat.weight, np.ones(ROWS))
     np.testing.assert_allclose(weighed.weight, weight(weighed.level, 0.5), rtol=1e-6)

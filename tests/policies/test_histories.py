@@ -121,8 +121,7 @@ def test_a_mixture_deals_rows_in_turn_and_keeps_their_order(parts, predictor, ba
 def test_a_mixture_of_one_is_that_one(flow, batch_of, keys_of):
     batch, keys = batch_of(4), keys_of(4)
     alone, mixed = (
-        examples(policy, flow, batch, keys)
-        for policy in (TeacherForcing(), Mixture(parts=((2, TeacherForcing()),)))
+        examples(policy, flow, batch, keys) for policy in (TeacherForcing(), Mixture(parts=((2, TeacherForcing()),)))
     )
     jax.tree.map(np.testing.assert_array_equal, alone, mixed)
 

@@ -40,9 +40,7 @@ insert = jax.jit(ErrorBank.insert, static_argnums=0)
 def entries(residuals, sigmas, ages=None):
     count = len(residuals)
     return ResidualEntry(
-        residual=jnp.broadcast_to(
-            jnp.asarray(residuals, jnp.float32)[:, None, None, None, None], (count, 1, *FRAME)
-        ),
+        residual=jnp.broadcast_to(jnp.asarray(residuals, jnp.float32)[:, None, None, None, None], (count, 1, *FRAME)),
         sigma=jnp.asarray(sigmas, jnp.float32)[:, None],
         age=jnp.asarray([1] * count if ages is None else ages, jnp.int32),
         domain=jnp.zeros(count, jnp.int32),
@@ -111,8 +109,7 @@ def test_the_amplitude_scales_every_error(flow, batch_of, keys_of):
     state, _ = numbered_bank()
     batch, keys = batch_of(ROWS), keys_of(ROWS)
     once, half = (
-        drawn_of(dataclasses.replace(POLICY, amplitude=a), flow, state, batch, keys).example
-        for a in (1.0, 0.5)
+        drawn_of(dataclasses.replace(POLICY, amplitude=a), flow, state, batch, keys).example for a in (1.0, 0.5)
     )
     np.testing.assert_allclose(half.x_injected - half.x0, 0.5 * (once.x_injected - once.x0), atol=1e-5)
     clean = batch.clip[:, :2]
@@ -128,9 +125,7 @@ def test_an_empty_bank_is_clean_and_counted_and_fills(flow, batch_of, keys_of):
     assert state.inserted[0] == ROWS, "rows whose gates are open write, though they found nothing"
 
 
-@pytest.mark.parametrize(
-    "gates", [dataclasses.replace(ALWAYS, clean=1.0), Gates(data=0.0, noise=0.0, context=0.0)]
-)
+@pytest.mark.parametrize("gates", [dataclasses.replace(ALWAYS, clean=1.0), Gates(data=0.0, noise=0.0, context=0.0)])
 def test_closed_gates_are_teacher_forcing(gates, flow, batch_of, keys_of):
     """To the bit in what the network sees; the loss is another program's, and may be rounded otherwise."""
     state, _ = numbered_bank()
@@ -249,9 +244,7 @@ def test_svi_presets_carry_the_published_numbers():
         assert policy.gates == Gates(data=0.9, noise=0.01, context=0.9, clean=clean)
         assert (policy.bank.slots, policy.bank.capacity, policy.clean_write) == (50, 500, 0.1)
         assert policy.target is fm.paper_target and policy.aligned
-    assert svi_shot(capacity=8).bank.init(ENTRY).norms.shape == (1, 50, 8), (
-        "norms for the nearest replacement"
-    )
+    assert svi_shot(capacity=8).bank.init(ENTRY).norms.shape == (1, 50, 8), "norms for the nearest replacement"
     # The notes' table of the released weight, by timestep.
     times = jnp.asarray([1000.0, 978.0, 921.0, 833.0, 682.0, 556.0, 357.0, 208.0, 48.0])
     want = [0.0, 0.14, 0.50, 1.03, 1.74, 2.04, 1.87, 1.25, 0.31]

@@ -75,15 +75,11 @@ def make_cell(method, seed, world="bouncing_balls", generator="predictor", **ext
         },
         "curves": {
             "distance": curve(FRAMES, rollouts(distance, rng)),
-            "motion": curve(
-                WINDOWS, rollouts(np.full(len(WINDOWS), 0.1 if method == "recycle" else 0.4), rng, 0.1)
-            ),
+            "motion": curve(WINDOWS, rollouts(np.full(len(WINDOWS), 0.1 if method == "recycle" else 0.4), rng, 0.1)),
             "retention": curve(WINDOWS, rollouts(retention, rng, 0.02)),
         },
         "clean_loss": 4.1234e-4,
-        "bank": {"bytes": 2**26, "entries": 2048}
-        if method == "recycle"
-        else {"bytes": None, "entries": None},
+        "bank": {"bytes": 2**26, "entries": 2048} if method == "recycle" else {"bytes": None, "entries": None},
         "cost": {
             "train_flops": 1e13 * extent,
             "harvest_flops": 4e12 if method == "recycle" else 0.0,
@@ -126,6 +122,4 @@ def results():
 @pytest.fixture(scope="session")
 def made():
     """What result files are made of, for tests that need another one."""
-    return types.SimpleNamespace(
-        cell=make_cell, results=make_results, bands=BANDS, last=LAST, methods=tuple(LIVES)
-    )
+    return types.SimpleNamespace(cell=make_cell, results=make_results, bands=BANDS, last=LAST, methods=tuple(LIVES))

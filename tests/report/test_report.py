@@ -61,9 +61,7 @@ def media():
         filmstrips=[Filmstrip(title="balls", numbers=[1, 4, 16, 64, 256, 1024], rows=clips)],
         videos=[Video(name="side_by_side", title="balls", columns=clips, scale=4)],
         cost_curves=[
-            CostCurve(
-                title="balls", points={"recycle": [(1.1, 64.0, 32.0, 96.0), (1.4, 512.0, 300.0, 700.0)]}
-            )
+            CostCurve(title="balls", points={"recycle": [(1.1, 64.0, 32.0, 96.0), (1.4, 512.0, 300.0, 700.0)]})
         ],
     )
 
@@ -165,9 +163,7 @@ def test_rollouts_that_went_not_finite_and_empty_curves_are_drawn(tmp_path, made
     cell = made.cell("b", 0)
     cell["rollouts"] = {"exit_frame": [0] * 16, "censored": [False] * 16, "cause": ["nonfinite"] * 16}
     cell["curves"] = {name: {"frames": [], "mean": [], "rollouts": []} for name in cell["curves"]}
-    text = Reader(
-        build_report(made.results([cell]), tmp_path, console=Console(file=io.StringIO())).read_text()
-    ).text
+    text = Reader(build_report(made.results([cell]), tmp_path, console=Console(file=io.StringIO())).read_text()).text
     assert "not finite 100 %" in text.replace("\u00a0", " ")
     assert "undetermined" in text
 
@@ -215,16 +211,11 @@ def test_an_answer_over_several_places_counts_verdicts(results):
         "heartbeat/flow": {"recycle_over_noise": ratio("tie")},
     }
     said = answer(results | {"headline": {"horizon_ratios": ratios}})
-    assert (
-        "noise augmentation in 1 of 3 combinations of world and generator, shorter in 1, undecided in 1"
-        in said
-    )
+    assert "noise augmentation in 1 of 3 combinations of world and generator, shorter in 1, undecided in 1" in said
 
 
 def test_results_of_a_file_and_of_memory_give_one_report(results):
-    assert page.render(json.loads(json.dumps(results)), page.Pictures()) == page.render(
-        results, page.Pictures()
-    )
+    assert page.render(json.loads(json.dumps(results)), page.Pictures()) == page.render(results, page.Pictures())
 
 
 def test_survival_reads_kaplan_meier(results, made):

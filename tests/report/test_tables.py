@@ -108,16 +108,10 @@ def test_causes_without_a_curve_of_each_rollout_have_no_side(made):
 
 def test_laws_are_told_in_words(results):
     growths = {split(entry)[1]: value["growth"] for entry, value in results["summary"].items()}
-    assert details.law_in_words(growths["b"]).startswith(
-        "grows by 15 % a frame; reaches the edge of the real band"
-    )
+    assert details.law_in_words(growths["b"]).startswith("grows by 15 % a frame; reaches the edge of the real band")
     assert "inside the real band" in details.law_in_words(growths["recycle"])
-    assert "above the real band" in details.law_in_words(
-        {"law": "saturating_above_band", "params": {"Einf": 0.3}}
-    )
-    assert "grows by 0.20 a frame" in details.law_in_words(
-        {"law": "linear", "params": {"alpha": 0.2}, "n_max": None}
-    )
+    assert "above the real band" in details.law_in_words({"law": "saturating_above_band", "params": {"Einf": 0.3}})
+    assert "grows by 0.20 a frame" in details.law_in_words({"law": "linear", "params": {"alpha": 0.2}, "n_max": None})
     assert details.law_in_words({}) == "too few points for a law"
 
 
@@ -151,15 +145,9 @@ def test_a_name_of_another_form_is_refused():
 
 
 def test_filmstrips_enlarge_without_smoothing():
-    assert (
-        columns(1024) == [1, 4, 16, 64, 256, 1024]
-        and columns(300) == [1, 4, 16, 64, 256]
-        and columns(1) == [1]
-    )
+    assert columns(1024) == [1, 4, 16, 64, 256, 1024] and columns(300) == [1, 4, 16, 64, 256] and columns(1) == [1]
     board = np.indices((1, 16, 16, 1)).sum(axis=0) % 2 * 2.0 - 1.0
-    image = np.asarray(
-        draw(Filmstrip(title="board", numbers=[1, 4], rows={"recycle": board, "truth": board}))
-    )
+    image = np.asarray(draw(Filmstrip(title="board", numbers=[1, 4], rows={"recycle": board, "truth": board})))
     values, counts = np.unique(image.reshape(-1, 3)[:, 0], return_counts=True)
     assert {0, 255} <= set(values)
     scale = round(TILE / 16)

@@ -155,7 +155,8 @@ def test_norms_and_entries_of_the_bank_are_seen_slot_by_slot(program, make, tiny
         step=numbers,
     )
     stored = bank.init(ResidualEntry.entry(1, tiny.SHAPE))
-    stored = bank.insert(stored, entries, jnp.asarray([0, 0, 0, 1], jnp.int32), jnp.ones(4, bool))
+    slots = jnp.asarray([0, 0, 0, 1], jnp.int32)
+    stored = jax.jit(bank.insert)(stored, entries, slots, jnp.ones(4, bool))
     watcher = make(bank=bank)
     watcher(state_of(program, 0).replace(bank=stored), HARVEST)
     assert watcher.rounds[0].entries == (3, 1)

@@ -175,9 +175,7 @@ def _place(key: PRNGKey, radius: jax.Array, size: int) -> jax.Array:
 
 def _check(world: BouncingBalls) -> None:
     if not 1 <= world.balls <= len(PALETTE):
-        raise ValueError(
-            f"balls={world.balls} must be between 1 and {len(PALETTE)}, one a colour of the palette."
-        )
+        raise ValueError(f"balls={world.balls} must be between 1 and {len(PALETTE)}, one a colour of the palette.")
     if not 0.0 < world.radius[0] <= world.radius[1] <= 0.25:
         raise ValueError(
             f"radius={world.radius} must be 0 < least <= greatest <= 0.25, as fractions of the frame: "

@@ -99,9 +99,7 @@ class Heartbeat(WorldDefaults):
         return HeartState(
             phase=jax.random.uniform(phase),
             rate=1.0 / jax.random.uniform(period, minval=self.period[0], maxval=self.period[1]),
-            contraction=jax.random.uniform(
-                contraction, minval=self.contraction[0], maxval=self.contraction[1]
-            ),
+            contraction=jax.random.uniform(contraction, minval=self.contraction[0], maxval=self.contraction[1]),
             scale=jax.random.uniform(scale, minval=_LEAST_SCALE, maxval=1.0),
         )
 
@@ -262,6 +260,4 @@ def _check(heart: Heartbeat) -> None:
     if heart.variation < 0.0:
         raise ValueError(f"variation={heart.variation} must be at least 0; 0 makes the world deterministic.")
     if heart.context_frames < 2:
-        raise ValueError(
-            f"context_frames={heart.context_frames} must be at least 2: one frame does not show the rate."
-        )
+        raise ValueError(f"context_frames={heart.context_frames} must be at least 2: one frame does not show the rate.")

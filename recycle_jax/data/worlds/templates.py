@@ -58,9 +58,7 @@ class Templates:
         return jnp.asarray(self.points)[nearest[best]] + step[best]
 
 
-def make_templates(
-    draw: Callable[[jax.Array], jax.Array], grid: Sequence[np.ndarray], components: int
-) -> Templates:
+def make_templates(draw: Callable[[jax.Array], jax.Array], grid: Sequence[np.ndarray], components: int) -> Templates:
     """Draws the templates.
 
     Args:
