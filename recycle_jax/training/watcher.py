@@ -87,9 +87,9 @@ class Watcher:
 
     def cost(self, params: Params) -> Cost:
         """What looking has cost: a forward call and two rollout steps a row and round."""
-        rows, shape = self.batch.clip.shape[0], self.batch.clip.shape[2:]
+        rows, _, height, width, channels = self.batch.clip.shape
         calls = len(self.rounds) * rows * (1.0 + 2.0 * self.generator.calls_per_step)
-        flops = calls * forward_flops(self.generator, params, shape) if calls else 0.0
+        flops = calls * forward_flops(self.generator, params, (height, width, channels)) if calls else 0.0
         return Cost(eval_flops_used_for_choices=flops)
 
     def _round(self, state: RunState, harvest: dict[str, float]) -> Round:
@@ -145,7 +145,8 @@ def look(generator: Generator, batch: Batch) -> Callable[[Params], tuple[Scalar,
 def _round(record: dict[str, Any]) -> Round:
     lists = {"entries": tuple(record["entries"]), "norms": tuple(_float(value) for value in record["norms"])}
     numbers = {name: _float(record[name]) for name in ("clean_loss", "score", "accepted", "age", "gain")}
-    return Round(step=record["step"], **numbers, **lists)
+    fields: dict[str, Any] = {"step": record["step"], **numbers, **lists}
+    return Round(**fields)
 
 
 def _float(value: float | str | None) -> float:

@@ -23,9 +23,7 @@ def flow(chunk_frames=1):
         return params["gain"] * noisy - context[:, -1:]
 
     network = Network(init=lambda key: PARAMS, apply=apply)
-    return RectifiedFlow(
-        network=network, context_frames=2, chunk_frames=chunk_frames, steps=2, head=velocity_head
-    )
+    return RectifiedFlow(network=network, context_frames=2, chunk_frames=chunk_frames, steps=2, head=velocity_head)
 
 
 def predictor(chunk_frames=2):

@@ -1,6 +1,6 @@
 """A recycling run so small that it compiles in seconds; run as a script, it stops half-way and waits to be killed.
 
-    python tests/training/tiny.py CHECKPOINTS
+As in `python tests/training/tiny.py CHECKPOINTS`.
 """
 
 import dataclasses
@@ -52,9 +52,7 @@ def line():
 
     start = {"newest": 0.9, "older": -0.1, "offset": 0.05}
     return Predictor(
-        network=Network(
-            init=lambda key: {name: jnp.float32(value) for name, value in start.items()}, apply=apply
-        ),
+        network=Network(init=lambda key: {name: jnp.float32(value) for name, value in start.items()}, apply=apply),
         context_frames=2,
     )
 
@@ -106,9 +104,7 @@ class Program:
 
     def go_on(self, checkpoints, **observer):
         """What a command does that is run again: resume, then the rest."""
-        return self.run(
-            resume(checkpoints, self.fresh()), Observer(checkpoints=checkpoints, **observer)
-        )
+        return self.run(resume(checkpoints, self.fresh()), Observer(checkpoints=checkpoints, **observer))
 
 
 def wait_to_be_killed(record):
