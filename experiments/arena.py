@@ -23,7 +23,7 @@ from recycle_jax.generators.base import Generator
 from recycle_jax.generators.predictor import Predictor
 from recycle_jax.generators.rectified_flow import RectifiedFlow
 from recycle_jax.models.conv import frame_unet, velocity_unet
-from recycle_jax.models.denoiser import preconditioned
+from recycle_jax.models.restorer import correcting
 from recycle_jax.policies.base import HistoryPolicy
 from recycle_jax.policies.clean import TeacherForcing
 from recycle_jax.policies.noise import NoiseAugmentation
@@ -32,7 +32,11 @@ from recycle_jax.policies.restore import RestoreWindows
 from recycle_jax.training.cost import Cost, forward_flops, harvest_flops, update_flops
 from recycle_jax.training.loop import Observer, Schedule
 from recycle_jax.training.recipe import Adam, Recycling, recycle_phase, train_phase
+from recycle_jax.training.watcher import Watcher
 from recycle_jax.typing import Frames, Params, RowKeys
+
+ROUND = 7
+"""Harvests between two looks of the watch."""
 
 Observing = Callable[[str], Observer]
 """From the name of a phase to who is told of it."""
@@ -85,7 +89,7 @@ class Choices:
         pushforward: most steps of fresh pushforward.
         gate_distance: largest distance of an accepted case.
         gate_mass: largest relative change of mass of an accepted case.
-        data_std: standard deviation of clean frames, for the restorer's preconditioning.
+        data_std: standard deviation of clean frames, the scale of the restorer's corrections.
         told: noise level that the restorer is told.
     """
 
@@ -167,7 +171,7 @@ def build_restorer(shape: tuple[int, int, int], window: int, net: Net, data_std:
         levels=net.levels,
         bounded=False,
     )
-    return Predictor(network=preconditioned(network, data_std), context_frames=window, chunk_frames=window)
+    return Predictor(network=correcting(network, data_std), context_frames=window, chunk_frames=window)
 
 
 def simulator_reference(world: DecodableWorld, gate: Gate) -> Continued:
@@ -261,7 +265,14 @@ def recycle_with(
     observer: Observer,
 ) -> Trained:
     """Recycling from B's parameters; `learned` is the bill of a learned reference."""
-    schedule = _schedule(arena, updates, arena.generator.context_frames + 1, 10_000_000)
+    frames = arena.generator.context_frames + 1
+    schedule = _schedule(arena, updates, frames, 10_000_000)
+    schedule = dataclasses.replace(schedule, watch_every=ROUND * arena.recycling.harvest_every)
+    watcher = Watcher(
+        generator=arena.generator,
+        batch=arena.held_out.batch(1, 64, frames),
+        directory=None if observer.checkpoints is None else observer.checkpoints / "watch",
+    )
     state, seconds = _timed(
         recycle_phase,
         arena.generator,
@@ -273,13 +284,14 @@ def recycle_with(
         jax.random.key(seed + 2),
         arena.mesh,
         adam=Adam(learning_rate=arena.budget.tune_rate),
-        observer=observer,
+        observer=dataclasses.replace(observer, watch=watcher),
     )
     train, harvest = _recycling_flops(arena, updates, with_restorer=isinstance(reference, Restored))
     cost = Cost(train_flops=train, harvest_flops=harvest, updates=updates, seconds=seconds)
+    cost += watcher.cost(base.params)
     held = sum(leaf.nbytes for leaf in jax.tree.leaves(state.bank.entries))
     bank = {"bytes": int(held), "entries": int(state.bank.count.sum())}
-    return Trained(params=state.train.params, cost=base.cost + learned + cost, bank=bank)
+    return Trained(params=watcher.result(state), cost=base.cost + learned + cost, bank=bank)
 
 
 def b_plus(arena: Arena, base: Trained, seed: int, observer: Observer) -> Trained:

@@ -61,7 +61,9 @@ class Config:
         methods: method ids.
         seeds: training seeds.
         tuning_trials: settings tried for each method that has something to tune.
-        net, budget, choices, recycling, judging: see there.
+        net, budget, choices, judging: see there.
+        recycling: of the balls' generators.
+        heart_recycling: of the heart's, whose rate is a neutral direction that only clean rows hold.
     """
 
     size: int = 16
@@ -76,6 +78,7 @@ class Config:
     budget: Budget = Budget()
     choices: Choices = Choices()
     recycling: Recycling = Recycling(chains=32, noise=0.1)
+    heart_recycling: Recycling = Recycling(chains=32, noise=0.1, clean_rows=3)
     judging: Judging = Judging()
 
 
@@ -168,7 +171,7 @@ def build_arena(name: str, kind: str, config: Config) -> Arena:
         continued=simulator_reference(world, gate_of(config.choices)),
         budget=config.budget,
         choices=config.choices,
-        recycling=config.recycling,
+        recycling=config.heart_recycling if name == "heartbeat" else config.recycling,
         mesh=make_mesh(),
     )
 

@@ -103,11 +103,7 @@ def test_the_program_has_no_collective_and_no_copy_of_the_bank(bank):
 
 
 def pointers(state):
-    return [
-        shard.data.unsafe_buffer_pointer()
-        for leaf in jax.tree.leaves(state)
-        for shard in leaf.addressable_shards
-    ]
+    return [shard.data.unsafe_buffer_pointer() for leaf in jax.tree.leaves(state) for shard in leaf.addressable_shards]
 
 
 def test_the_search_for_collectives_finds_one():
@@ -127,9 +123,7 @@ def test_a_gradient_is_reduced_by_one_mean():
         return sharding.mean_over_data(jax.grad(loss)(weight, rows))
 
     program = jax.jit(sharding.shard_over_data(gradient, mesh, (ROLES.params, ROLES.rows), ROLES.params))
-    np.testing.assert_allclose(
-        program(jnp.float32(2.0), data), jax.grad(loss)(jnp.float32(2.0), data), rtol=1e-6
-    )
+    np.testing.assert_allclose(program(jnp.float32(2.0), data), jax.grad(loss)(jnp.float32(2.0), data), rtol=1e-6)
     assert len(COLLECTIVES.findall(program.lower(jnp.float32(2.0), data).compile().as_text())) == 1
 
 
