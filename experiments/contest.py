@@ -2,7 +2,8 @@
 
 A killed contest goes on where it was: finished cells are read back, B's and the restorer's parameters come from
 their checkpoints, and a half-trained phase resumes from its last one. Two processes may share the work: each
-takes the (arena, seed) pairs that fall to it, and either assembles the results when all cells are there.
+takes the (arena, seed) pairs that fall to it. Results are assembled from the cells that are there, so that a table can
+grow for days.
 """
 
 import dataclasses
@@ -54,41 +55,55 @@ class Contest:
     tuning_trials: int = 0
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Share:
+    """What one process does of a contest, which may take days and several processes.
+
+    Attributes:
+        part: number of this process.
+        parts: how many share the work; (arena, seed) pairs are dealt in turn.
+        pairs: stop after the first so many pairs, 0 for all.
+    """
+
+    part: int = 0
+    parts: int = 1
+    pairs: int = 0
+
+    def takes(self, number: int) -> bool:
+        """Whether pair `number` is done here and now."""
+        return number % self.parts == self.part and (not self.pairs or number < self.pairs)
+
+
 def run_contest(
-    contest: Contest, arenas_of: Sequence[Callable[[], Arena]], workdir: Workdir, part: tuple[int, int] = (0, 1)
-) -> dict[str, Any] | None:
-    """Runs the missing cells of this part; returns the results once no cell of any part is missing.
+    contest: Contest,
+    arenas_of: Sequence[Callable[[], Arena]],
+    workdir: Workdir,
+    share: Share = Share(),  # noqa: B008 (frozen)
+) -> tuple[list[Arena], list[dict[str, Any]]]:
+    """Runs the missing cells of this share; returns the arenas and all cells that are there, whoever made them.
 
     Args:
         contest: what is compared.
         arenas_of: makes each arena when its turn comes, since an arena holds compiled programs and arrays.
         workdir: where cells, checkpoints and pictures go.
-        part: `(number, of how many)` processes that share the work.
+        share: what is done by this process.
     """
-    pairs = [(make, seed) for seed in contest.seeds for make in arenas_of]
-    built: dict[int, Arena] = {}
-    for number, (make, seed) in enumerate(pairs):
-        if number % part[1] != part[0]:
-            continue
-        place = built.setdefault(id(make), make())
-        for method, trained in _train_all(contest, place, seed, workdir):
-            _finish_cell(contest, place, seed, method, trained, workdir)
-    places = [built.setdefault(id(make), make()) for make in arenas_of]
-    expected = [
-        _cell_path(workdir, place, seed, method)
-        for place in places
-        for seed in contest.seeds
-        for method in _methods(contest, place)
-    ]
-    if not all(path.exists() for path in expected):
-        return None
-    return {"places": places, "cells": [read_json(path) for path in expected]}
+    places = [functools.cache(make) for make in arenas_of]
+    pairs = [(place, seed) for seed in contest.seeds for place in places]
+    for number, (place, seed) in enumerate(pairs):
+        if share.takes(number):
+            for method, trained in _train_all(contest, place(), seed, workdir):
+                _finish_cell(contest, place(), seed, method, trained, workdir)
+    made = [place() for place in places]
+    paths = [_cell_path(workdir, place, seed, m) for place in made for seed in contest.seeds for m in contest.methods]
+    return made, [read_json(path) for path in paths if path.exists()]
 
 
-def assemble(contest: Contest, done: dict[str, Any], workdir: Workdir, config: Any) -> dict[str, Any]:
+def assemble(
+    contest: Contest, places: Sequence[Arena], cells: list[dict[str, Any]], workdir: Workdir, config: Any
+) -> dict[str, Any]:
     """Cells to results: bands, summary, headline, origin; writes `results.json`."""
-    bands = {place.world: place.monitor.bands for place in done["places"]}
-    cells = done["cells"]
+    bands = {p.world: p.monitor.bands for p in places if p.monitor.bands is not None}
     results = {
         "schema_version": 1,
         "experiment": contest.experiment,
@@ -107,7 +122,7 @@ def report(contest: Contest, results: dict[str, Any], places: Sequence[Arena], w
     """Table on the console, plots, filmstrips, videos and the page."""
     strips, videos = [], []
     for place in places:
-        kept = _pictures(contest, place, contest.seeds[0], workdir)
+        kept = _pictures(contest, place, workdir)
         title = f"{place.world}, {place.kind}"
         numbers = [n for n in columns(contest.strip_frames) if n <= contest.strip_frames]
         rows = {name: frames[[n - 1 for n in numbers if n <= len(frames)]] for name, frames in kept.items()}
@@ -206,12 +221,13 @@ def _save_pictures(path: Path, frames: np.ndarray) -> None:
     np.savez_compressed(path, frames=frames)
 
 
-def _pictures(contest: Contest, place: Arena, seed: int, workdir: Workdir) -> dict[str, np.ndarray]:
+def _pictures(contest: Contest, place: Arena, workdir: Workdir) -> dict[str, np.ndarray]:
     """Truth first, then every method's first rollout, uint8 `[t, h, w, c]`."""
-    del seed
     kept = {"truth": _truth(place, contest.strip_frames)}
     for method in _methods(contest, place):
-        kept[method] = np.load(_picture_path(workdir, place, method))["frames"]
+        path = _picture_path(workdir, place, method)
+        if path.exists():
+            kept[method] = np.load(path)["frames"]
     return kept
 
 

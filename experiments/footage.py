@@ -24,7 +24,7 @@ import jax
 import numpy as np
 
 from experiments.arena import Arena, Budget, Choices, Net, build_generator, build_restorer
-from experiments.contest import Contest, assemble, report, run_contest
+from experiments.contest import Contest, Share, assemble, report, run_contest
 from experiments.judging import Judging, footage_bands, footage_statistics, footage_windows
 from recycle_jax.cli import parse
 from recycle_jax.data.arrays import ArrayClips
@@ -83,15 +83,13 @@ class Command:
     Attributes:
         data: folder of video files; `smoke` makes its own where it is empty.
         config: the experiment.
-        part: which share of the work this process does.
-        parts: how many processes share it.
+        share: what this process does of the work.
         publish: a file that the results are copied to, or nothing.
     """
 
     data: str = ""
     config: Config = Config()
-    part: int = 0
-    parts: int = 1
+    share: Share = Share()
     publish: str = ""
 
 
@@ -176,8 +174,8 @@ def build_arena(kind: str, config: Config, train: ArrayClips, held: ArrayClips) 
     )
 
 
-def main(command: Command, workdir: Path, preset: str) -> dict[str, Any] | None:
-    """Runs this process's share; assembles and reports once every cell is there."""
+def main(command: Command, workdir: Path, preset: str) -> dict[str, Any]:
+    """Runs this process's share; assembles and reports all cells that are there."""
     config = command.config
     place = open_workdir(workdir, config)
     jax.config.update("jax_compilation_cache_dir", str(place.path / "compiled"))
@@ -193,13 +191,11 @@ def main(command: Command, workdir: Path, preset: str) -> dict[str, Any] | None:
         tuning_trials=config.tuning_trials,
     )
     makers = [functools.partial(build_arena, kind, config, train, held) for kind in config.kinds]
-    done = run_contest(contest, makers, place, (command.part, command.parts))
-    if done is None:
-        return None
-    results = assemble(contest, done, place, config)
+    places, cells = run_contest(contest, makers, place, command.share)
+    results = assemble(contest, places, cells, place, config)
     if command.publish:
         write_json(command.publish, results)
-    report(contest, results, done["places"], place)
+    report(contest, results, places, place)
     return results
 
 

@@ -47,7 +47,7 @@ def full() -> Command:
 PRESETS: dict[str, Callable[[], Command]] = {"smoke": smoke, "small": small, "full": full, "pod": full}
 
 
-def main(command: Command, workdir: Path, preset: str) -> dict[str, Any] | None:
+def main(command: Command, workdir: Path, preset: str) -> dict[str, Any]:
     """Runs the contest and says where the report is."""
     config = command.config
     contest = Contest(

@@ -9,7 +9,8 @@ Expected: recycling at least 10 x B+ and 2 x the other remedies, at a cost of at
     python -m experiments.worlds --preset small
 
 `small` takes about two hours on two idle cores; cells are written as they are done, and the same command goes on
-where it was. Two processes share the work with `--part 0 --parts 2` and `--part 1 --parts 2` on one workdir.
+where it was. Two processes share the work on one workdir with `--share.parts 2` and `--share.part 0` or `1`, and
+`--share.pairs 4` stops after the first seed.
 """
 
 import dataclasses
@@ -32,7 +33,7 @@ from experiments.arena import (
     simulator_reference,
     world_source,
 )
-from experiments.contest import Contest, assemble, report, run_contest
+from experiments.contest import Contest, Share, assemble, report, run_contest
 from experiments.judging import HELD_OUT_SEED, START_SEED, Judging, start_context, world_bands, world_statistics
 from recycle_jax.cli import parse
 from recycle_jax.data.worlds.balls import BouncingBalls
@@ -88,14 +89,12 @@ class Command:
 
     Attributes:
         config: the experiment.
-        part: which share of the work this process does.
-        parts: how many processes share it.
+        share: what this process does of the work.
         publish: a file that the results are copied to, or nothing.
     """
 
     config: Config = Config()
-    part: int = 0
-    parts: int = 1
+    share: Share = Share()
     publish: str = ""
 
 
@@ -182,8 +181,8 @@ def true_continuation(world: DecodableWorld, context: int, frames: int) -> np.nd
     return np.asarray(clip[0, context:])
 
 
-def main(command: Command, workdir: Path, preset: str) -> dict[str, Any] | None:
-    """Runs this process's share; assembles and reports once every cell is there."""
+def main(command: Command, workdir: Path, preset: str) -> dict[str, Any]:
+    """Runs this process's share; assembles and reports all cells that are there."""
     config = command.config
     contest = Contest(
         experiment="worlds",
@@ -198,18 +197,16 @@ def main(command: Command, workdir: Path, preset: str) -> dict[str, Any] | None:
     return run(contest, command, workdir)
 
 
-def run(contest: Contest, command: Command, workdir: Path) -> dict[str, Any] | None:
+def run(contest: Contest, command: Command, workdir: Path) -> dict[str, Any]:
     """Any contest over the worlds of a config."""
     config, place = command.config, open_workdir(workdir, command.config)
     jax.config.update("jax_compilation_cache_dir", str(place.path / "compiled"))
     makers = [functools.partial(build_arena, w, k, config) for w in config.worlds for k in config.kinds]
-    done = run_contest(contest, makers, place, (command.part, command.parts))
-    if done is None:
-        return None
-    results = assemble(contest, done, place, config)
+    places, cells = run_contest(contest, makers, place, command.share)
+    results = assemble(contest, places, cells, place, config)
     if command.publish:
         write_json(command.publish, results)
-    report(contest, results, done["places"], place)
+    report(contest, results, places, place)
     return results
 
 
