@@ -62,7 +62,7 @@ class Config:
 
     size: int = 32
     width: int = 32
-    rows: int = 16
+    rows: int = 32
     capacity: int = 100
     turns: int = 31
     calls: int = 10
@@ -162,7 +162,9 @@ def draw_capacity_100x(bench: Bench) -> list[float]:
     sides = []
     for capacity in (config.capacity, 100 * config.capacity):
         bank = ErrorBank(capacity=capacity)
-        full = dataclasses.replace(bank.init(entry), count=jnp.full((1, 1), capacity, jnp.int32))
+        # Ones and not zeros: memory that was never written is not there yet, and a draw would wait for it.
+        full = jax.tree.map(jnp.ones_like, bank.init(entry))
+        full = dataclasses.replace(full, count=jnp.full((1, 1), capacity, jnp.int32))
         draw = jax.jit(lambda state, keys, bank=bank: bank.draw(state, keys, AnySlot()))
         keys = jax.random.split(jax.random.key(0), (config.draws, config.rows))
         sides.append(_draws(draw, full, list(keys)))
