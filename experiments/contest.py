@@ -8,6 +8,7 @@ grow for days.
 
 import dataclasses
 import functools
+import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,12 @@ import numpy as np
 from experiments import arena as arenas
 from experiments.arena import Arena, Trained
 from experiments.judging import cell_measurement, held_out_loss, judge, strip_frames
+from recycle_jax.drift.statistics import DISTANCE
 from recycle_jax.drift.summary import headline, summarise
 from recycle_jax.io import checkpoint
+from recycle_jax.io.files import write_bytes
 from recycle_jax.io.workdir import Workdir, run_metadata
-from recycle_jax.io.writers import read_json, write_json
+from recycle_jax.io.writers import plain, read_json, write_json
 from recycle_jax.report.build import Media, Video, build_report
 from recycle_jax.report.filmstrips import Filmstrip, columns
 from recycle_jax.training.cost import Cost
@@ -116,6 +119,22 @@ def assemble(
     }
     write_json(workdir.results, results)
     return results
+
+
+def publish(path: str, results: dict[str, Any]) -> None:
+    """Writes results to be committed: on one line, and per-rollout curves only where a law is fitted to them."""
+    slim = [
+        {
+            **cell,
+            "curves": {
+                name: curve if name == DISTANCE else {"frames": curve["frames"], "mean": curve["mean"]}
+                for name, curve in cell["curves"].items()
+            },
+        }
+        for cell in results["cells"]
+    ]
+    text = json.dumps(plain({**results, "cells": slim}), separators=(",", ":"), allow_nan=False)
+    write_bytes(path, text.encode() + b"\n")
 
 
 def report(contest: Contest, results: dict[str, Any], places: Sequence[Arena], workdir: Workdir) -> Path:

@@ -24,7 +24,7 @@ import jax
 import numpy as np
 
 from experiments.arena import Arena, Budget, Choices, Net, build_generator, build_restorer
-from experiments.contest import Contest, Share, assemble, report, run_contest
+from experiments.contest import Contest, Share, assemble, publish, report, run_contest
 from experiments.judging import Judging, footage_bands, footage_statistics, footage_windows
 from recycle_jax.cli import parse
 from recycle_jax.data.arrays import ArrayClips
@@ -34,7 +34,6 @@ from recycle_jax.data.worlds.clips import WorldClips
 from recycle_jax.drift.monitor import Monitor
 from recycle_jax.io.video import write_mp4
 from recycle_jax.io.workdir import open_workdir
-from recycle_jax.io.writers import write_json
 from recycle_jax.sharding import make_mesh
 from recycle_jax.training.recipe import Recycling
 
@@ -194,7 +193,7 @@ def main(command: Command, workdir: Path, preset: str) -> dict[str, Any]:
     places, cells = run_contest(contest, makers, place, command.share)
     results = assemble(contest, places, cells, place, config)
     if command.publish:
-        write_json(command.publish, results)
+        publish(command.publish, results)
     report(contest, results, places, place)
     return results
 

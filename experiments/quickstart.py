@@ -1,9 +1,11 @@
 """From nothing to a generator that stays stable, in minutes: train, recycle, compare, look.
 
-Question: a small generator of a bouncing ball falls apart on its own output. What do a few rounds of error
+Question: a small generator of a beating heart freezes on its own output within a beat. What do a few rounds of error
 recycling change, against training on, and against noise augmentation, at the same total cost?
 
-Expected: the recycled generator's rollouts keep their ball for over ten times as many frames.
+Expected: the recycled generator's heart keeps beating for about ten times as many frames as with plain training at
+equal cost, and about twice as many as with noise augmentation. One seed: `experiments.worlds` has the evidence, the
+worlds where recycling loses included.
 
     python -m experiments.quickstart
 
@@ -28,11 +30,10 @@ QUESTION = "Can a video generator be taught to recover from its own mistakes?"
 def small() -> Command:
     """Two cores or a laptop: one world, one generator, one seed."""
     config = Config(
-        worlds=("balls",),
+        worlds=("heartbeat",),
         kinds=("predictor",),
         methods=METHODS,
         seeds=(0,),
-        budget=Budget(base=2500, restorer=400, correct=600),
     )
     return Command(config=config)
 

@@ -33,7 +33,7 @@ from experiments.arena import (
     simulator_reference,
     world_source,
 )
-from experiments.contest import Contest, Share, assemble, report, run_contest
+from experiments.contest import Contest, Share, assemble, publish, report, run_contest
 from experiments.judging import HELD_OUT_SEED, START_SEED, Judging, start_context, world_bands, world_statistics
 from recycle_jax.cli import parse
 from recycle_jax.data.worlds.balls import BouncingBalls
@@ -41,7 +41,6 @@ from recycle_jax.data.worlds.base import DecodableWorld
 from recycle_jax.data.worlds.heartbeat import Heartbeat
 from recycle_jax.drift.monitor import Monitor
 from recycle_jax.io.workdir import open_workdir
-from recycle_jax.io.writers import write_json
 from recycle_jax.sharding import make_mesh
 from recycle_jax.training.recipe import Recycling
 
@@ -205,7 +204,7 @@ def run(contest: Contest, command: Command, workdir: Path) -> dict[str, Any]:
     places, cells = run_contest(contest, makers, place, command.share)
     results = assemble(contest, places, cells, place, config)
     if command.publish:
-        write_json(command.publish, results)
+        publish(command.publish, results)
     report(contest, results, places, place)
     return results
 
