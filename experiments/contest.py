@@ -45,7 +45,7 @@ class Contest:
         methods: ids, in the order in which they run; `b` first.
         seeds: training seeds.
         strip_frames: frames of the rollouts that are kept for pictures.
-        tuning_trials: settings tried for each method that has something to tune.
+        tuning_trials: `(method, settings tried)`, honestly counted; 0 for methods that are not named.
     """
 
     experiment: str
@@ -55,7 +55,7 @@ class Contest:
     methods: tuple[str, ...]
     seeds: tuple[int, ...]
     strip_frames: int = 1024
-    tuning_trials: int = 0
+    tuning_trials: tuple[tuple[str, int], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -194,7 +194,7 @@ def _finish_cell(contest: Contest, place: Arena, seed: int, method: str, trained
         "clean_loss": held_out_loss(place.generator, trained.params, place.held_out),
         "bank": trained.bank,
         "cost": dataclasses.asdict(trained.cost),
-        "tuning_trials": contest.tuning_trials if method not in ("b", "b_plus") else 0,
+        "tuning_trials": dict(contest.tuning_trials).get(method, 0),
     }
     if seed == contest.seeds[0]:
         frames = strip_frames(place.generator, trained.params, place.starts[:1], key, contest.strip_frames)

@@ -55,7 +55,6 @@ class Config:
         kinds: generators.
         methods: method ids.
         seeds: training seeds.
-        tuning_trials: settings tried for each method that has something to tune.
         net, budget, choices, recycling, judging: see there.
     """
 
@@ -67,7 +66,6 @@ class Config:
     kinds: tuple[str, ...] = ("predictor",)
     methods: tuple[str, ...] = METHODS
     seeds: tuple[int, ...] = (0, 1, 2)
-    tuning_trials: int = 1
     net: Net = Net(patch=4)
     budget: Budget = Budget(base=3000, restorer=400, correct=700)
     choices: Choices = Choices(gate_distance=0.05)
@@ -187,7 +185,6 @@ def main(command: Command, workdir: Path, preset: str) -> dict[str, Any]:
         methods=config.methods,
         seeds=config.seeds,
         strip_frames=config.judging.max_frames,
-        tuning_trials=config.tuning_trials,
     )
     makers = [functools.partial(build_arena, kind, config, train, held) for kind in config.kinds]
     places, cells = run_contest(contest, makers, place, command.share)

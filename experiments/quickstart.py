@@ -20,7 +20,7 @@ from typing import Any
 
 from experiments.arena import Budget
 from experiments.contest import Contest
-from experiments.worlds import Command, Config, run, smoke
+from experiments.worlds import TRIALS, Command, Config, run, smoke
 from recycle_jax.cli import parse
 
 METHODS = ("b", "b_plus", "noise", "recycle")
@@ -59,7 +59,7 @@ def main(command: Command, workdir: Path, preset: str) -> dict[str, Any]:
         methods=config.methods,
         seeds=config.seeds,
         strip_frames=config.judging.max_frames,
-        tuning_trials=config.tuning_trials,
+        tuning_trials=TRIALS,
     )
     results = run(contest, command, workdir)
     print(f"report: {Path(workdir) / 'report.html'}", file=sys.stderr)
