@@ -102,6 +102,22 @@ def run_contest(
     return made, [read_json(path) for path in paths if path.exists()]
 
 
+def conclude(
+    contest: Contest,
+    places: Sequence[Arena],
+    cells: list[dict[str, Any]],
+    workdir: Workdir,
+    config: Any,
+    published: str,
+) -> dict[str, Any]:
+    """Results, their committed copy where one is asked for, and the report."""
+    results = assemble(contest, places, cells, workdir, config)
+    if published:
+        publish(published, results)
+    report(contest, results, places, workdir)
+    return results
+
+
 def assemble(
     contest: Contest, places: Sequence[Arena], cells: list[dict[str, Any]], workdir: Workdir, config: Any
 ) -> dict[str, Any]:

@@ -24,7 +24,7 @@ import jax
 import numpy as np
 
 from experiments.arena import Arena, Budget, Choices, Net, build_generator, build_restorer
-from experiments.contest import Contest, Share, assemble, publish, report, run_contest
+from experiments.contest import Contest, Share, conclude, run_contest
 from experiments.judging import Judging, footage_bands, footage_statistics, footage_windows
 from recycle_jax.cli import parse
 from recycle_jax.data.arrays import ArrayClips
@@ -188,11 +188,7 @@ def main(command: Command, workdir: Path, preset: str) -> dict[str, Any]:
     )
     makers = [functools.partial(build_arena, kind, config, train, held) for kind in config.kinds]
     places, cells = run_contest(contest, makers, place, command.share)
-    results = assemble(contest, places, cells, place, config)
-    if command.publish:
-        publish(command.publish, results)
-    report(contest, results, places, place)
-    return results
+    return conclude(contest, places, cells, place, config, command.publish)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ from experiments.arena import (
     simulator_reference,
     world_source,
 )
-from experiments.contest import Contest, Share, assemble, publish, report, run_contest
+from experiments.contest import Contest, Share, conclude, run_contest
 from experiments.judging import HELD_OUT_SEED, START_SEED, Judging, start_context, world_bands, world_statistics
 from recycle_jax.cli import parse
 from recycle_jax.data.worlds.balls import BouncingBalls
@@ -203,11 +203,7 @@ def run(contest: Contest, command: Command, workdir: Path) -> dict[str, Any]:
     jax.config.update("jax_compilation_cache_dir", str(place.path / "compiled"))
     makers = [functools.partial(build_arena, w, k, config) for w in config.worlds for k in config.kinds]
     places, cells = run_contest(contest, makers, place, command.share)
-    results = assemble(contest, places, cells, place, config)
-    if command.publish:
-        publish(command.publish, results)
-    report(contest, results, places, place)
-    return results
+    return conclude(contest, places, cells, place, config, command.publish)
 
 
 if __name__ == "__main__":

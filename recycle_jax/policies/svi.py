@@ -1,8 +1,8 @@
 """Stable Video Infinity's error-recycling fine-tuning (arXiv 2510.09212), as its authors run it.
 
-The mechanism is `policies.one_step`; this file holds the numbers. From the paper (table 9): gates 0.9 on data
-The mechanism is `policies.one_step`; here are the numbers. From the paper (table 9): gates 0.9 on data
-of data errors. From the released training scripts only: 0.2 clean rows for Shot, a tenth of the clean rows
+The mechanism is `policies.one_step`; here are the numbers. From the paper (table 9): gates 0.9 on data and on context
+errors and 0.01 on noise errors, 0.5 clean rows, 50 slots of 500 entries, and context errors drawn from all slots of
+data errors. From the released training scripts only: 0.2 clean rows for Shot, a tenth of the clean rows
 writing, shift 5, and the loss weight below. Both ask for the paper's target, clean data and corrupted noise,
 and bank `-σ r`.
 
