@@ -1,8 +1,8 @@
 """Where remedies for drift compete: one source of clips, one generator, one budget, one judge.
 
 The budget is in FLOPs. B is teacher forcing. Every other method starts from B's parameters and spends the same
-extra FLOPs, those that recycling spends on its restorer, its harvests and its corrections together; so horizons
-are compared at equal cost, and cost is stated over B's.
+extra FLOPs, a share of B's, on whatever it does: recycling on harvests and corrections, pushforward on rollouts and
+updates. So horizons are compared at equal cost, and cost is stated over B's.
 """
 
 import dataclasses
@@ -18,17 +18,17 @@ from recycle_jax.data.base import ClipSource
 from recycle_jax.data.worlds.base import DecodableWorld, continue_from
 from recycle_jax.data.worlds.clips import WorldClips
 from recycle_jax.drift.monitor import Monitor
-from recycle_jax.errors.references import Continued, Gate, Reference, Restored
+from recycle_jax.errors.references import Continued, Gate, Reference
+from recycle_jax.errors.registered import Registered
+from recycle_jax.errors.registration import Registration
 from recycle_jax.generators.base import Generator
 from recycle_jax.generators.predictor import Predictor
 from recycle_jax.generators.rectified_flow import RectifiedFlow
 from recycle_jax.models.conv import frame_unet, velocity_unet
-from recycle_jax.models.restorer import correcting
 from recycle_jax.policies.base import HistoryPolicy
 from recycle_jax.policies.clean import TeacherForcing
 from recycle_jax.policies.noise import NoiseAugmentation
 from recycle_jax.policies.pushforward import Pushforward
-from recycle_jax.policies.restore import RestoreWindows
 from recycle_jax.training.cost import Cost, forward_flops, harvest_flops, update_flops
 from recycle_jax.training.loop import Observer, Schedule
 from recycle_jax.training.recipe import Adam, Recycling, recycle_phase, train_phase
@@ -44,17 +44,17 @@ Observing = Callable[[str], Observer]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Net:
-    """Size of the networks, the restorer's included.
+    """Size of the networks.
 
     Attributes:
         width: channels of the finest level.
-        patch: side of the tiles.
+        tiles: tiles along each side of a frame, the grid of the finest level.
         levels: resolutions.
         flow_steps: Euler steps of the flow generator.
     """
 
     width: int = 32
-    patch: int = 2
+    tiles: int = 8
     levels: int = 2
     flow_steps: int = 4
 
@@ -65,16 +65,14 @@ class Budget:
 
     Attributes:
         base: updates of B.
-        restorer: updates of the window restorer.
-        correct: updates of recycling.
+        extra: what every other method spends besides, as a share of B's FLOPs.
         rows: rows of every batch.
-        base_rate: learning rate of B and of the restorer.
+        base_rate: learning rate of B.
         tune_rate: learning rate of everything that starts from B.
     """
 
     base: int = 4000
-    restorer: int = 950
-    correct: int = 700
+    extra: float = 0.45
     rows: int = 32
     base_rate: float = 2e-3
     tune_rate: float = 1e-3
@@ -82,23 +80,25 @@ class Budget:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Choices:
-    """What was tuned, on seeds and worlds other than those reported.
+    """What was tuned, on seeds that are not reported.
 
     Attributes:
         noise: strongest noise of noise augmentation.
         pushforward: most steps of fresh pushforward.
+        pull: share of its displacement that a recycled chain takes back.
+        time: whether chains are registered in time too.
+        cells: cells a side that are registered on their own.
         gate_distance: largest distance of an accepted case.
         gate_mass: largest relative change of mass of an accepted case.
-        data_std: standard deviation of clean frames, the scale of the restorer's corrections.
-        told: noise level that the restorer is told.
     """
 
     noise: float = 0.1
     pushforward: int = 4
+    pull: float = 0.25
+    time: bool = False
+    cells: int = 1
     gate_distance: float = 0.03
     gate_mass: float = 0.3
-    data_std: float = 0.4
-    told: float = 0.2
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -109,7 +109,6 @@ class Arena:
         world: its name.
         kind: `predictor` or `flow`, the generator's name in results.
         generator: who is trained.
-        restorer: a `Predictor` from windows to windows.
         source: `seed -> clips`.
         held_out: clips that nothing trains on.
         starts: real starts of the judged rollouts.
@@ -123,7 +122,6 @@ class Arena:
     world: str
     kind: str
     generator: Generator
-    restorer: Predictor
     source: Callable[[int], ClipSource]
     held_out: ClipSource
     starts: Frames
@@ -147,7 +145,9 @@ class Trained:
 
 def build_generator(kind: str, shape: tuple[int, int, int], context: int, net: Net) -> Generator:
     """The generator that results call `kind`."""
-    sizes: dict[str, Any] = {"width": net.width, "patch": net.patch, "levels": net.levels}
+    if shape[0] % net.tiles:
+        raise ValueError(f"frames of {shape[0]} pixels do not divide into {net.tiles} tiles: change --config.net.tiles")
+    sizes: dict[str, Any] = {"width": net.width, "patch": shape[0] // net.tiles, "levels": net.levels}
     frames: dict[str, Any] = {"shape": shape, "context_frames": context, "chunk_frames": 1}
     makers: dict[str, Callable[[], Generator]] = {
         "predictor": lambda: Predictor(network=frame_unet(**frames, **sizes), context_frames=context),
@@ -158,20 +158,6 @@ def build_generator(kind: str, shape: tuple[int, int, int], context: int, net: N
     if kind not in makers:
         raise ValueError(f"unknown generator {kind!r}: there are {', '.join(makers)}")
     return makers[kind]()
-
-
-def build_restorer(shape: tuple[int, int, int], window: int, net: Net, data_std: float) -> Predictor:
-    """A `Predictor` whose context and chunk are one window."""
-    network = frame_unet(
-        shape=shape,
-        context_frames=window,
-        chunk_frames=window,
-        width=net.width,
-        patch=net.patch,
-        levels=net.levels,
-        bounded=False,
-    )
-    return Predictor(network=correcting(network, data_std), context_frames=window, chunk_frames=window)
 
 
 def simulator_reference(world: DecodableWorld, gate: Gate) -> Continued:
@@ -207,31 +193,10 @@ def train_base(arena: Arena, seed: int, observing: Observing) -> Trained:
     return Trained(params=params, cost=Cost(train_flops=flops, updates=budget.base, seconds=seconds))
 
 
-def train_restorer(arena: Arena, seed: int, observing: Observing) -> Trained:
-    """The learned reference: windows of real video, damaged as drift damages them."""
-    budget, window = arena.budget, arena.restorer.context_frames
-    policy = RestoreWindows(told=arena.choices.told)
-    schedule = _schedule(arena, budget.restorer, 2 * window, 50_000_000)
-    params, seconds = _timed(
-        train_phase,
-        arena.restorer,
-        policy,
-        arena.source(seed),
-        schedule,
-        jax.random.key(seed + 1),
-        arena.mesh,
-        adam=Adam(learning_rate=budget.base_rate),
-        observer=observing("restorer"),
-    )
-    flops = budget.restorer * update_flops(arena.restorer, policy, _forward_restorer(arena), budget.rows)
-    return Trained(params=params, cost=Cost(train_flops=flops, seconds=seconds))
-
-
 def extra_flops(arena: Arena) -> float:
-    """What recycling spends beyond B, restorer and harvests included: every rival's budget."""
-    restorer = update_flops(arena.restorer, TeacherForcing(), _forward_restorer(arena), arena.budget.rows)
-    updates, harvests = _recycling_flops(arena, arena.budget.correct, with_restorer=True)
-    return arena.budget.restorer * restorer + updates + harvests
+    """What every method may spend beyond B."""
+    update = update_flops(arena.generator, TeacherForcing(), _forward(arena), arena.budget.rows)
+    return arena.budget.extra * arena.budget.base * update
 
 
 def tune_with(arena: Arena, base: Trained, policy: HistoryPolicy, seed: int, observer: Observer) -> Trained:
@@ -255,16 +220,10 @@ def tune_with(arena: Arena, base: Trained, policy: HistoryPolicy, seed: int, obs
     return Trained(params=params, cost=base.cost + Cost(train_flops=updates * each, updates=updates, seconds=seconds))
 
 
-def recycle_with(
-    arena: Arena,
-    base: Trained,
-    reference: Reference,
-    learned: Cost,
-    updates: int,
-    seed: int,
-    observer: Observer,
-) -> Trained:
-    """Recycling from B's parameters; `learned` is the bill of a learned reference."""
+def recycle_with(arena: Arena, base: Trained, reference: Reference, seed: int, observer: Observer) -> Trained:
+    """Recycling from B's parameters, for the extra budget."""
+    train, harvest = _recycling_flops(arena, 1000)
+    updates = max(1, round(1000 * extra_flops(arena) / (train + harvest)))
     frames = arena.generator.context_frames + 1
     schedule = _schedule(arena, updates, frames, 10_000_000)
     schedule = dataclasses.replace(schedule, watch_every=ROUND * arena.recycling.harvest_every)
@@ -286,12 +245,12 @@ def recycle_with(
         adam=Adam(learning_rate=arena.budget.tune_rate),
         observer=dataclasses.replace(observer, watch=watcher),
     )
-    train, harvest = _recycling_flops(arena, updates, with_restorer=isinstance(reference, Restored))
+    train, harvest = _recycling_flops(arena, updates)
     cost = Cost(train_flops=train, harvest_flops=harvest, updates=updates, seconds=seconds)
     cost += watcher.cost(base.params)
     held = sum(leaf.nbytes for leaf in jax.tree.leaves(state.bank.entries))
     bank = {"bytes": int(held), "entries": int(state.bank.count.sum())}
-    return Trained(params=watcher.result(state), cost=base.cost + learned + cost, bank=bank)
+    return Trained(params=watcher.result(state), cost=base.cost + cost, bank=bank)
 
 
 def b_plus(arena: Arena, base: Trained, seed: int, observer: Observer) -> Trained:
@@ -309,24 +268,19 @@ def pushforward(arena: Arena, base: Trained, seed: int, observer: Observer) -> T
     return tune_with(arena, base, Pushforward(steps=arena.choices.pushforward), seed, observer)
 
 
-def recycle(arena: Arena, base: Trained, learned: Trained, seed: int, observer: Observer) -> Trained:
-    """Own cases, `restored` targets: no simulator."""
-    apply, told = arena.restorer.network.apply, arena.choices.told
-    reference = Restored(
-        params=learned.params,
-        restore=lambda params, window: apply(params, window, jnp.full(len(window), told, window.dtype), None),
-        gate=gate_of(arena.choices),
-    )
-    return recycle_with(arena, base, reference, learned.cost, arena.budget.correct, seed, observer)
+def recycle(arena: Arena, base: Trained, seed: int, observer: Observer) -> Trained:
+    """Own cases of all ages, `registered` targets: no simulator, no other network."""
+    choices = arena.choices
+    registration = Registration(time=choices.time, cells=choices.cells)
+    reference = Registered(registration=registration, pull=choices.pull, gate=gate_of(choices))
+    return recycle_with(arena, base, reference, seed, observer)
 
 
 def recycle_continued(arena: Arena, base: Trained, seed: int, observer: Observer) -> Trained:
-    """Own cases, targets from the simulator: the upper bound, at the same total cost."""
+    """Own cases, targets from the simulator, at the same total cost."""
     if arena.continued is None:
         raise ValueError(f"{arena.world} has no simulator: leave out recycle_continued")
-    train, harvest = _recycling_flops(arena, 1000, with_restorer=False)
-    updates = round(1000 * extra_flops(arena) / (train + harvest))
-    return recycle_with(arena, base, arena.continued, Cost(), updates, seed, observer)
+    return recycle_with(arena, base, arena.continued, seed, observer)
 
 
 def gate_of(choices: Choices) -> Gate:
@@ -355,16 +309,10 @@ def _forward(arena: Arena) -> float:
     return forward_flops(arena.generator, params, arena.source(0).shape)
 
 
-def _forward_restorer(arena: Arena) -> float:
-    params = jax.eval_shape(arena.restorer.init, jax.random.key(0))
-    return forward_flops(arena.restorer, params, arena.source(0).shape)
-
-
-def _recycling_flops(arena: Arena, updates: int, *, with_restorer: bool) -> tuple[float, float]:
+def _recycling_flops(arena: Arena, updates: int) -> tuple[float, float]:
     """FLOPs of the corrections and of the harvests of so many updates."""
     recycling, forward = arena.recycling, _forward(arena)
-    reference = _forward_restorer(arena) if with_restorer else 0.0
-    each = harvest_flops(arena.generator, forward, reference, recycling.chains, recycling.harvest_steps)
+    each = harvest_flops(arena.generator, forward, 0.0, recycling.chains, recycling.harvest_steps)
     harvests = -(-updates // recycling.harvest_every)
     policy = recycling.policy(recycling.bank())
     return updates * update_flops(arena.generator, policy, forward, arena.budget.rows), harvests * each

@@ -1,7 +1,7 @@
 """A contest is a list of cells, (arena, seed, method), each written when it is done.
 
-A killed contest goes on where it was: finished cells are read back, B's and the restorer's parameters come from
-their checkpoints, and a half-trained phase resumes from its last one. Two processes may share the work: each
+A killed contest goes on where it was: finished cells are read back, B's parameters come from their
+checkpoint, and a half-trained phase resumes from its last one. Two processes may share the work: each
 takes the (arena, seed) pairs that fall to it. Results are assembled from the cells that are there, so that a table can
 grow for days.
 """
@@ -42,7 +42,8 @@ class Contest:
         preset: name of the preset.
         question: what the report answers.
         command: what makes it again.
-        methods: ids, in the order in which they run; `b` first.
+        methods: ids, in the order in which they run; `b` first. `recycle@0.1` is recycling that spends 0.1 of B's
+            cost besides, for the curve of horizon against cost.
         seeds: training seeds.
         strip_frames: frames of the rollouts that are kept for pictures.
         tuning_trials: `(method, settings tried)`, honestly counted; 0 for methods that are not named.
@@ -169,11 +170,11 @@ def report(contest: Contest, results: dict[str, Any], places: Sequence[Arena], w
 
 
 def _methods(contest: Contest, place: Arena) -> Iterator[str]:
-    return (m for m in contest.methods if m != "recycle_continued" or place.continued is not None)
+    return (m for m in contest.methods if m.partition("@")[0] != "recycle_continued" or place.continued is not None)
 
 
 def _train_all(contest: Contest, place: Arena, seed: int, workdir: Workdir) -> Iterator[tuple[str, Trained]]:
-    """Yields the missing methods' parameters; B and the restorer come from disk where they were trained."""
+    """Yields the missing methods' parameters; B comes from disk where it was trained."""
     missing = [m for m in _methods(contest, place) if not _cell_path(workdir, place, seed, m).exists()]
     if not missing:
         return
@@ -183,17 +184,16 @@ def _train_all(contest: Contest, place: Arena, seed: int, workdir: Workdir) -> I
         "b_plus": arenas.b_plus,
         "noise": arenas.noise,
         "pushforward": arenas.pushforward,
+        "recycle": arenas.recycle,
         "recycle_continued": arenas.recycle_continued,
     }
     for method in missing:
         if method == "b":
             yield method, base
-        elif method == "recycle":
-            learn = functools.partial(arenas.train_restorer, place, seed, observing)
-            learned = _kept(workdir, place, seed, "restorer", learn)
-            yield method, arenas.recycle(place, base, learned, seed, observing(method))
         else:
-            yield method, tuned[method](place, base, seed, observing(method))
+            name, _, share = method.partition("@")
+            paid = dataclasses.replace(place.budget, extra=float(share)) if share else place.budget
+            yield method, tuned[name](dataclasses.replace(place, budget=paid), base, seed, observing(method))
 
 
 def _finish_cell(contest: Contest, place: Arena, seed: int, method: str, trained: Trained, workdir: Workdir) -> None:
@@ -224,9 +224,8 @@ def _kept(workdir: Workdir, place: Arena, seed: int, phase: str, train: Callable
     """A phase that several methods share: trained once, then read from disk."""
     folder = workdir.path / "trained" / f"{place.world}-{place.kind}-{seed}-{phase}"
     bill = folder / "cost.json"
-    generator = place.restorer if phase == "restorer" else place.generator
     if bill.exists():
-        params = checkpoint.restore(folder, jax.eval_shape(generator.init, jax.random.key(0)))[1]
+        params = checkpoint.restore(folder, jax.eval_shape(place.generator.init, jax.random.key(0)))[1]
         return Trained(params=params, cost=Cost(**read_json(bill)))
     trained = train()
     checkpoint.save(folder, 0, trained.params)

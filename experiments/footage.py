@@ -2,7 +2,7 @@
 
 Question: a small predictor of a folder of real clips drifts on its own output. How long do its rollouts stay inside
 the bands of real video, after teacher forcing, after training on at the recycled run's cost (B+), after noise
-augmentation, and after recycling with a learned reference?
+augmentation, and after recycling with the recorded clips moved onto the rollouts?
 
 Expected: recycling stays longest; real robot footage at 32 x 32 is far from solved by a network of this size, and
 the bands say so.
@@ -23,7 +23,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.arena import Arena, Budget, Choices, Net, build_generator, build_restorer
+from experiments.arena import Arena, Budget, Choices, Net, build_generator
 from experiments.contest import Contest, Share, conclude, run_contest
 from experiments.judging import Judging, footage_bands, footage_statistics, footage_windows
 from recycle_jax.cli import parse
@@ -66,9 +66,9 @@ class Config:
     kinds: tuple[str, ...] = ("predictor",)
     methods: tuple[str, ...] = METHODS
     seeds: tuple[int, ...] = (0, 1, 2)
-    net: Net = Net(patch=4)
-    budget: Budget = Budget(base=3000, restorer=400, correct=700)
-    choices: Choices = Choices(gate_distance=0.05)
+    net: Net = Net()
+    budget: Budget = Budget(base=3000)
+    choices: Choices = Choices(time=True, pull=0.5)
     recycling: Recycling = Recycling(chains=32, noise=0.1)
     judging: Judging = Judging(max_frames=128, rollouts=64, window=16, real_rollouts=64)
 
@@ -99,7 +99,7 @@ def smoke() -> Command:
         methods=("b", "recycle"),
         seeds=(0,),
         net=Net(width=16),
-        budget=Budget(base=40, restorer=20, correct=40, rows=8),
+        budget=Budget(base=40, extra=1.0, rows=8),
         recycling=Recycling(chains=8, oldest=8, capacity=64),
         judging=Judging(max_frames=16, rollouts=8, window=4, real_rollouts=40),
     )
@@ -116,8 +116,8 @@ def full() -> Command:
     config = Config(
         size=64,
         seeds=(0, 1, 2, 3, 4),
-        net=Net(width=96, patch=4, levels=3),
-        budget=Budget(base=30_000, restorer=4000, correct=7000, rows=64),
+        net=Net(width=96, tiles=16, levels=3),
+        budget=Budget(base=30_000, rows=64),
     )
     return Command(config=config)
 
@@ -157,7 +157,6 @@ def build_arena(kind: str, config: Config, train: ArrayClips, held: ArrayClips) 
         world=config.name,
         kind=kind,
         generator=build_generator(kind, held.shape, context, config.net),
-        restorer=build_restorer(held.shape, context + 1, config.net, config.choices.data_std),
         source=lambda seed: dataclasses.replace(train, seed=seed),
         held_out=check,
         starts=real[:, :context],

@@ -30,7 +30,7 @@ QUESTION = "Can a video generator be taught to recover from its own mistakes?"
 def small() -> Command:
     """Two cores or a laptop: one world, one generator, one seed."""
     config = Config(
-        worlds=("heartbeat",),
+        worlds=("balls",),
         kinds=("predictor",),
         methods=METHODS,
         seeds=(0,),
@@ -41,7 +41,7 @@ def small() -> Command:
 def full() -> Command:
     """One GPU: five seeds of a longer training."""
     short = small().config
-    config = dataclasses.replace(short, seeds=(0, 1, 2, 3, 4), budget=Budget(base=10_000, restorer=1500, correct=2500))
+    config = dataclasses.replace(short, seeds=(0, 1, 2, 3, 4), budget=Budget(base=10_000))
     return Command(config=config)
 
 

@@ -2,7 +2,8 @@
 
 Question: on bouncing balls and a beating heart, with a deterministic predictor and a flow generator, how long is
 the horizon of plain training (B), of plain training at the recycled run's cost (B+), of noise augmentation and
-fresh pushforward at that cost, of recycling with a learned reference, and of recycling with a simulator?
+fresh pushforward at that cost, of recycling with the recorded clips moved onto the rollouts, and of recycling with a
+simulator?
 
 Expected: recycling at least 10 x B+ and 2 x the other remedies, at a cost of at most 1.5 x B.
 
@@ -28,7 +29,6 @@ from experiments.arena import (
     Choices,
     Net,
     build_generator,
-    build_restorer,
     gate_of,
     simulator_reference,
     world_source,
@@ -56,30 +56,32 @@ class Config:
     """Everything that a run of this experiment depends on.
 
     Attributes:
-        size: side of the frames.
-        balls: how many.
-        context: frames of history of every generator.
-        kinds: generators.
         worlds: worlds.
+        kinds: generators.
         methods: method ids.
         seeds: training seeds.
-        net, budget, choices, judging: see there.
-        recycling: of the balls' generators.
-        heart_recycling: of the heart's, whose rate is a neutral direction that only clean rows hold.
+        balls: how many.
+        ball_size: side of the balls' frames.
+        heart_size: side of the heart's.
+        context: frames of history of every generator.
+        ball_choices: what was tuned for the balls.
+        heart_choices: what was tuned for the heart, whose motion is slow enough to be registered in time.
+        net, budget, recycling, judging: see there.
     """
 
-    size: int = 16
-    balls: int = 1
-    context: int = 2
     worlds: tuple[str, ...] = ("balls", "heartbeat")
     kinds: tuple[str, ...] = ("predictor", "flow")
     methods: tuple[str, ...] = METHODS
     seeds: tuple[int, ...] = (0, 1, 2)
+    balls: int = 1
+    ball_size: int = 32
+    heart_size: int = 16
+    context: int = 2
+    ball_choices: Choices = Choices()
+    heart_choices: Choices = Choices(time=True, pull=0.5)
     net: Net = Net()
     budget: Budget = Budget()
-    choices: Choices = Choices()
     recycling: Recycling = Recycling(chains=32, noise=0.1)
-    heart_recycling: Recycling = Recycling(chains=32, noise=0.1, clean_rows=3)
     judging: Judging = Judging()
 
 
@@ -106,8 +108,9 @@ def smoke() -> Command:
             kinds=("predictor",),
             methods=("b", "b_plus", "recycle"),
             seeds=(0,),
+            ball_size=16,
             net=Net(width=16),
-            budget=Budget(base=40, restorer=20, correct=40, rows=8),
+            budget=Budget(base=40, extra=1.0, rows=8),
             recycling=Recycling(chains=8, oldest=8, capacity=64),
             judging=Judging(max_frames=64, rollouts=8, real_rollouts=40),
         )
@@ -120,13 +123,13 @@ def small() -> Command:
 
 
 def full() -> Command:
-    """One GPU: 32 x 32 frames, larger networks, five seeds."""
+    """One GPU: larger networks on finer tiles, five seeds."""
     return Command(
         config=Config(
-            size=32,
             seeds=(0, 1, 2, 3, 4),
-            net=Net(width=64, patch=2, levels=3),
-            budget=Budget(base=20_000, restorer=3000, correct=5000, rows=64),
+            heart_size=32,
+            net=Net(width=64, tiles=16, levels=3),
+            budget=Budget(base=20_000, rows=64),
         )
     )
 
@@ -136,9 +139,12 @@ PRESETS: dict[str, Callable[[], Command]] = {"smoke": smoke, "small": small, "fu
 
 def world_of(name: str, config: Config) -> DecodableWorld:
     """The world that results call `name`."""
+    context = max(2, config.context)
     makers: dict[str, Callable[[], DecodableWorld]] = {
-        "balls": lambda: BouncingBalls(size=config.size, balls=config.balls, context_frames=max(2, config.context)),
-        "heartbeat": lambda: Heartbeat(size=config.size, context_frames=max(2, config.context)),
+        "balls": lambda: BouncingBalls(
+            size=config.ball_size, balls=config.balls, context_frames=max(2, config.context)
+        ),
+        "heartbeat": lambda: Heartbeat(size=config.heart_size, context_frames=context),
     }
     if name not in makers:
         raise ValueError(f"unknown world {name!r}: there are {', '.join(makers)}")
@@ -150,27 +156,27 @@ def build_arena(name: str, kind: str, config: Config) -> Arena:
     world = world_of(name, config)
     judging, context = config.judging, config.context
     objects = config.balls if name == "balls" else 1
+    choices = config.heart_choices if name == "heartbeat" else config.ball_choices
     monitor = Monitor(
         statistics=world_statistics(world),
         window=judging.window,
         max_frames=judging.max_frames,
-        bands=world_bands(f"{name}{config.size}", world, objects, judging),
+        bands=world_bands(f"{name}{world.shape[0]}", world, objects, judging),
     )
     starts = start_context(world, max(world.context_frames, context), judging.rollouts)
     return Arena(
         world=name,
         kind=kind,
         generator=build_generator(kind, world.shape, context, config.net),
-        restorer=build_restorer(world.shape, context + 1, config.net, config.choices.data_std),
         source=world_source(world),
         held_out=world_source(world)(HELD_OUT_SEED),
         starts=starts,
         truth=functools.partial(true_continuation, world, starts.shape[1]),
         monitor=monitor,
-        continued=simulator_reference(world, gate_of(config.choices)),
+        continued=simulator_reference(world, gate_of(choices)),
         budget=config.budget,
-        choices=config.choices,
-        recycling=config.heart_recycling if name == "heartbeat" else config.recycling,
+        choices=choices,
+        recycling=config.recycling,
         mesh=make_mesh(),
     )
 

@@ -86,9 +86,9 @@ class Harvest:
             )
 
     def clip_frames(self, reference: Reference) -> int:
-        """Frames that a start clip must have."""
-        ahead = self.oldest + 1 if reference.reads_clip else 0
-        return self.generator.context_frames + ahead * self.generator.chunk_frames
+        """Frames that a start clip must have: up to the oldest target and one more, where the reference looks."""
+        ahead = (self.oldest + 1) * self.generator.chunk_frames + 1 if reference.reads_clip else 0
+        return self.generator.context_frames + ahead
 
     def start(self, clip: Frames, domain: RowInts) -> Chains:
         """Chains at age 0 on real clips, with limits spread evenly over the ages."""
@@ -150,7 +150,8 @@ class Harvest:
         referred = reference(chains.context, chunk, self._recorded(reference, chains), of_reference)
         write = referred.accept & (chains.position >= self.youngest)
         case = self._case(chains, referred, step)
-        return self._move(chains, fresh, chunk, referred.accept, of_limit), case, write
+        shown = chunk if referred.go_on is None else referred.go_on
+        return self._move(chains, fresh, shown, referred.accept, of_limit), case, write
 
     def _require_clips(self, reference: Reference, chains: Chains) -> None:
         """A slice past the end of a clip would silently start earlier."""
@@ -175,7 +176,7 @@ class Harvest:
     def _recorded(self, reference: Reference, chains: Chains) -> Frames:
         if not reference.reads_clip:
             return chains.clip
-        frames = self.generator.context_frames + self.generator.chunk_frames
+        frames = self.generator.context_frames + self.generator.chunk_frames + 1
         cut = lambda clip, at: jax.lax.dynamic_slice_in_dim(clip, at, frames)  # noqa: E731
         return jax.vmap(cut)(chains.clip, chains.position * self.generator.chunk_frames)
 

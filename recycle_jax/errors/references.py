@@ -4,6 +4,7 @@ A reference looks at the drifted context, the chunk that the generator makes of 
 same place, and answers with a target, its own version of the context and whether the case is worth keeping:
 
     recorded    the clip's own next frames. Blames the generator for every displacement.
+    registered  the same, moved onto the rollout (`recycle_jax.errors.registered`): blames it for none.
     projected   the nearest valid frames to what was generated.
     continued   a simulator run on from the state decoded from the context: the upper bound, needs a simulator.
     denoised    a window denoiser trained on real video, applied to [context, chunk]: a learned projection of the
@@ -34,12 +35,14 @@ class Referred:
         clean_context: `[b, context, h, w, c]` what the context should have been.
         accept: `[b]` False where the chain is lost: the case is not banked and the chain starts anew.
         score: `[b]` distance between context and clean context.
+        go_on: `[b, chunk, h, w, c]` what the chain goes on with, None for the generator's own chunk.
     """
 
     target: Frames
     clean_context: Frames
     accept: RowFlags
     score: Rows
+    go_on: Frames | None = None
 
 
 @runtime_checkable
@@ -54,7 +57,7 @@ class Reference(Protocol):
     def reads_clip(self) -> bool: ...
 
     def __call__(self, context: Frames, chunk: Frames, recorded: Frames, keys: RowKeys) -> Referred:
-        """`recorded` holds the clip's frames at the places of context and chunk, `[b, context + chunk, …]`."""
+        """`recorded` holds the clip at the places of context and chunk and one frame more, or nothing."""
         ...
 
 
@@ -100,10 +103,11 @@ class Recorded:
 
     def __call__(self, context: Frames, chunk: Frames, recorded: Frames, keys: RowKeys) -> Referred:
         """Compares with the recorded clip."""
-        del chunk, keys
+        del keys
         n = context.shape[1]
         accept, score = self.gate(context, recorded[:, :n])
-        return Referred(target=recorded[:, n:], clean_context=recorded[:, :n], accept=accept, score=score)
+        target = recorded[:, n : n + chunk.shape[1]]
+        return Referred(target=target, clean_context=recorded[:, :n], accept=accept, score=score)
 
 
 @struct.dataclass(kw_only=True)

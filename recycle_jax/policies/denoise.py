@@ -3,7 +3,7 @@
     window~ = window + level ((1 - m) white + m smooth) / sqrt((1 - m)^2 + m^2),   m ~ U(0, 1)
 
 with log-uniform levels, since a reference works at low ones. White noise alone teaches the removal of what no
-generator produces; smooth noise (white noise averaged over blocks of pixels, at the same strength) stands for
+generator produces; smooth noise (white noise on a coarse grid, interpolated, at the same strength) stands for
 displaced and half-erased shapes.
 """
 
@@ -11,8 +11,8 @@ import dataclasses
 import math
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
-from jax import Array
 
 from recycle_jax import flow_matching as fm
 from recycle_jax.data.base import Batch
@@ -29,7 +29,7 @@ class DenoiseWindows(ExamplePolicy):
         least: standard deviation of the weakest noise, in frame units.
         most: of the strongest.
         weight: loss weight of a level, `[b] -> [b]` (static).
-        block: side, in pixels, of the blocks over which smooth noise is constant before it is blurred.
+        block: distance, in pixels, of the points between which smooth noise is interpolated.
     """
 
     least: float = 0.02
@@ -69,11 +69,5 @@ def smooth_noise(keys: RowKeys, like: Frames, block: int) -> Frames:
     """Unit-variance noise that varies over about `block` pixels, independent from frame to frame."""
     b, t, h, w, c = like.shape
     coarse = fm.normal_rows(keys, (t, -(-h // block), -(-w // block), c))
-    tiled = jnp.repeat(jnp.repeat(coarse, block, axis=2), block, axis=3)[:, :, :h, :w]
-    blurred = _box(_box(tiled, 2, block), 3, block)
-    return blurred / jnp.std(blurred, axis=(1, 2, 3, 4), keepdims=True)
-
-
-def _box(x: Array, axis: int, block: int) -> Array:
-    shifts = [jnp.roll(x, s - block // 2, axis) for s in range(block)]
-    return sum(shifts[1:], shifts[0]) / block
+    smooth = jax.image.resize(coarse, like.shape, "linear")
+    return smooth / jnp.std(smooth, axis=(1, 2, 3, 4), keepdims=True)

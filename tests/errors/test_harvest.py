@@ -136,4 +136,4 @@ def test_ages_must_be_in_order(ages):
 
 def test_clips_are_as_long_as_the_reference_needs():
     harvest = Harvest(generator=brightening(0.01, context_frames=3, chunk_frames=2), oldest=4)
-    assert harvest.clip_frames(Recorded()) == 3 + 5 * 2
+    assert harvest.clip_frames(Recorded()) == 3 + 5 * 2 + 1

@@ -1,0 +1,100 @@
+"""The recorded clip moved onto a rollout: displacement is forgiven, everything else is not."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from recycle_jax.errors.harvest import Harvest
+from recycle_jax.errors.references import Gate, Recorded
+from recycle_jax.errors.registered import Registered
+from recycle_jax.errors.registration import Registration
+from recycle_jax.generators.predictor import Predictor
+from recycle_jax.models.base import Network
+from tests.errors.test_registration import SIZE, blob, clip_of
+
+pytestmark = pytest.mark.fast
+
+SPEED, ROWS, CONTEXT = 0.3, 3, 2
+OPEN = Gate(distance=10.0, mass=1e9)
+EXACT = Registration(ridge=1e-4)
+
+
+def walking(frames, late=0.0, fading=0.0):
+    """A blob that walks to the right, shown `late` frames late and dimmer by `fading`."""
+    clip = clip_of([blob(12.0, 9.0 + SPEED * (i - late)) for i in range(frames)])
+    return jnp.broadcast_to((1.0 - fading) * (clip + 1.0) - 1.0, (ROWS, frames, SIZE, SIZE, 1))
+
+
+def refer(shown, pull=0.25):
+    reference = Registered(registration=EXACT, pull=pull, gate=OPEN)
+    return reference(shown[:, :CONTEXT], shown[:, CONTEXT : CONTEXT + 1], walking(CONTEXT + 2), None)
+
+
+def away(a, b):
+    return float(jnp.sqrt(jnp.square(a - b).mean()))
+
+
+def test_a_displaced_rollout_is_continued_from_where_it_is():
+    late = walking(CONTEXT + 1, late=1.0)
+    referred = refer(late)
+    recorded = Recorded(gate=OPEN)(late[:, :CONTEXT], late[:, CONTEXT:], walking(CONTEXT + 2), None)
+    assert away(referred.target, late[:, CONTEXT:]) < 0.1 * away(recorded.target, late[:, CONTEXT:])
+    assert float(referred.score.max()) < 0.01 * float(recorded.score.max())
+    np.testing.assert_array_equal(referred.accept, True)
+
+
+def test_a_faded_rollout_is_continued_bright():
+    referred = refer(walking(CONTEXT + 1, late=0.5, fading=0.3))
+    assert away(referred.target, walking(CONTEXT + 1, late=0.5)[:, CONTEXT:]) < 0.01
+
+
+@pytest.mark.parametrize(("pull", "late"), [(0.0, 1.0), (0.5, 0.5), (1.0, 0.0)])
+def test_the_chain_goes_on_with_its_errors_but_less_displaced(pull, late):
+    referred = refer(walking(CONTEXT + 1, late=1.0, fading=0.1), pull=pull)
+    assert away(referred.go_on, walking(CONTEXT + 1, late=late, fading=0.1)[:, CONTEXT:]) < 0.02
+
+
+def test_the_gate_looks_at_what_displacement_does_not_explain():
+    late, faded = walking(CONTEXT + 1, late=1.5), walking(CONTEXT + 1, fading=0.3)
+    strict = Registered(registration=EXACT, gate=Gate(distance=0.002, mass=1e9))
+    told = [strict(x[:, :CONTEXT], x[:, CONTEXT:], walking(CONTEXT + 2), None).accept for x in (late, faded)]
+    np.testing.assert_array_equal(told[0], True)
+    np.testing.assert_array_equal(told[1], False)
+
+
+def slow(step):
+    """A generator that shows a blob `step` to the right of the last one, by the centre of mass."""
+
+    def apply(params, context, level, condition):
+        light = context[:, -1:] + 1.0
+        x = (light * jnp.arange(SIZE, dtype=jnp.float32)[None, None, None, :, None]).sum((2, 3, 4)) / light.sum(
+            (2, 3, 4)
+        )
+        return jax.vmap(lambda at: blob(12.0, at[0] + step)[0])(x)
+
+    return Predictor(network=Network(init=lambda key: {}, apply=apply), context_frames=CONTEXT)
+
+
+@pytest.mark.parametrize(("pull", "behind"), [(0.0, 16 * 0.1), (0.5, 0.1), (0.25, 0.3)])
+def test_pull_holds_displacement_at_its_share(pull, behind):
+    """A generator that loses a third of every step: free chains fall behind, pulled ones stay in reach."""
+    harvest, reference = (
+        Harvest(generator=slow(SPEED - 0.1), oldest=16),
+        Registered(registration=EXACT, pull=pull, gate=OPEN),
+    )
+    clip = walking(harvest.clip_frames(reference))
+    fresh = harvest.start(clip, jnp.zeros(ROWS, jnp.int32))
+    chains = harvest.start(clip, jnp.zeros(ROWS, jnp.int32)).replace(limit=jnp.full(ROWS, 16))
+    advance = jax.jit(harvest.advance)
+    for step in range(16):
+        keys = jax.random.split(jax.random.key(step), ROWS)
+        chains, _, _ = advance({}, reference, chains, fresh, keys, jnp.int32(step))
+    light = np.asarray(chains.context[0, -1, :, :, 0]) + 1.0
+    x = float((light * np.arange(SIZE)).sum() / light.sum())
+    assert 9.0 + SPEED * (CONTEXT - 1 + 16) - x == pytest.approx(behind, abs=0.12)
+
+
+def test_pull_is_a_share():
+    with pytest.raises(ValueError, match="pull is 1.5"):
+        Registered(pull=1.5)
