@@ -42,7 +42,7 @@ class Contest:
         preset: name of the preset.
         question: what the report answers.
         command: what makes it again.
-        methods: ids, in the order in which they run; `b` first. `recycle@0.1` is recycling that spends 0.1 of B's
+        methods: ids, in the order in which they run; `b` first. `recycle+0.1` is recycling that spends 0.1 of B's
             cost besides, for the curve of horizon against cost.
         seeds: training seeds.
         strip_frames: frames of the rollouts that are kept for pictures.
@@ -169,13 +169,17 @@ def report(contest: Contest, results: dict[str, Any], places: Sequence[Arena], w
     return build_report(results, workdir.path, media, question=contest.question, command=contest.command)
 
 
-def _methods(contest: Contest, place: Arena) -> Iterator[str]:
-    return (m for m in contest.methods if m.partition("@")[0] != "recycle_continued" or place.continued is not None)
+def _methods(contest: Contest, place: Arena, seed: int) -> Iterator[str]:
+    """What is run here: no simulator where there is none, and the curve of cost on the first seed only."""
+    simulated, first = place.continued is not None, seed == contest.seeds[0]
+    for method in contest.methods:
+        if (simulated or method != "recycle_continued") and (first or "+" not in method):
+            yield method
 
 
 def _train_all(contest: Contest, place: Arena, seed: int, workdir: Workdir) -> Iterator[tuple[str, Trained]]:
     """Yields the missing methods' parameters; B comes from disk where it was trained."""
-    missing = [m for m in _methods(contest, place) if not _cell_path(workdir, place, seed, m).exists()]
+    missing = [m for m in _methods(contest, place, seed) if not _cell_path(workdir, place, seed, m).exists()]
     if not missing:
         return
     observing = functools.partial(_observer, workdir, place, seed)
@@ -191,7 +195,7 @@ def _train_all(contest: Contest, place: Arena, seed: int, workdir: Workdir) -> I
         if method == "b":
             yield method, base
         else:
-            name, _, share = method.partition("@")
+            name, _, share = method.partition("+")
             paid = dataclasses.replace(place.budget, extra=float(share)) if share else place.budget
             yield method, tuned[name](dataclasses.replace(place, budget=paid), base, seed, observing(method))
 
@@ -258,7 +262,7 @@ def _save_pictures(path: Path, frames: np.ndarray) -> None:
 def _pictures(contest: Contest, place: Arena, workdir: Workdir) -> dict[str, np.ndarray]:
     """Truth first, then every method's first rollout, uint8 `[t, h, w, c]`."""
     kept = {"truth": _truth(place, contest.strip_frames)}
-    for method in _methods(contest, place):
+    for method in _methods(contest, place, contest.seeds[0]):
         path = _picture_path(workdir, place, method)
         if path.exists():
             kept[method] = np.load(path)["frames"]

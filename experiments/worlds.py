@@ -44,7 +44,8 @@ from recycle_jax.io.workdir import open_workdir
 from recycle_jax.sharding import make_mesh
 from recycle_jax.training.recipe import Recycling
 
-METHODS = ("b", "b_plus", "recycle", "noise", "pushforward", "recycle_continued")
+CURVE = tuple(f"recycle+{share}" for share in (0.05, 0.15))
+METHODS = ("b", "b_plus", "recycle", "noise", "pushforward", "recycle_continued", *CURVE)
 TRIALS = (("recycle", 20), ("noise", 1), ("pushforward", 1), ("recycle_continued", 1))
 """Settings tried, see NOTES.md: not yet the same number for every method, which favours recycling."""
 

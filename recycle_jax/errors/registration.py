@@ -55,7 +55,7 @@ class Registration:
                 "use a divisor of both"
             )
         axes = (2, 3, 1) if self.time else (2, 3)
-        return jnp.stack([jnp.gradient(frames, axis=axis) for axis in axes], axis=-1)
+        return jnp.stack([jnp.asarray(jnp.gradient(frames, axis=axis)) for axis in axes], axis=-1)
 
     def fit(self, difference: Frames, tangents: Array) -> Array:
         """`p` of equation (1) at every pixel, `[b, t, h, w, d]`, from `y - r` and `J`."""

@@ -16,7 +16,7 @@ from recycle_jax.io.video import side_by_side, to_uint8, write_mp4
 from recycle_jax.report import filmstrips, page, plots
 from recycle_jax.report.answer import QUESTION
 from recycle_jax.report.filmstrips import Filmstrip
-from recycle_jax.report.methods import known_methods, readable
+from recycle_jax.report.methods import family, known_methods, readable
 from recycle_jax.report.page import Picture, Pictures, data_address
 from recycle_jax.report.places import Place, by_place, cells_of, split
 from recycle_jax.report.tables import summary_table
@@ -73,7 +73,7 @@ class Media:
     Attributes:
         filmstrips: one a place.
         videos: one a place.
-        cost_curves: by default one point a method, from the summary.
+        cost_curves: by default from the summary, `METHOD` and `METHOD+SHARE` joined.
     """
 
     filmstrips: Sequence[Filmstrip] = ()
@@ -159,7 +159,9 @@ def _cost_curves(summary: Mapping[str, Mapping[str, Any]]) -> list[CostCurve]:
 
 def _cost_curve(place: Place, entries: Mapping[str, str], summary: Mapping[str, Mapping[str, Any]]) -> CostCurve:
     horizons = {method: summary[entry].get("horizon_frames") or {} for method, entry in entries.items()}
-    points = {method: [_cost_point(summary[entry])] for method, entry in entries.items()}
+    points: dict[str, list[tuple[float, float, float, float]]] = {}
+    for method, entry in entries.items():
+        points.setdefault(family(method), []).append(_cost_point(summary[entry]))
     limits = [int(horizon["max_frames"]) for horizon in horizons.values() if horizon.get("max_frames")]
     return CostCurve(title=place.title, points=points, max_frames=max(limits, default=None))
 

@@ -64,7 +64,7 @@ METHODS = {
         brief="recycled",
         colour="#009E73",
         marker="D",
-        about="Trained on its own stored mistakes and a continuation learned from real video; no simulator.",
+        about="Trained on its own stored mistakes, with real video moved onto them as target; no simulator.",
     ),
     "recycle_continued": Method(
         name="error recycling with simulator",
@@ -108,16 +108,34 @@ _SPARE = tuple(zip(("#8C6BB1", "#66828F", "#B08B5B", "#5B8C7B"), ("<", ">", "d",
 def known_methods(ids: Iterable[str]) -> dict[str, Method]:
     """Returns how each method is shown, in the order in which methods are listed everywhere.
 
-    A method that has no entry here is shown under its own id, with a spare colour and marker.
+    `METHOD+SHARE` is a method that spent that share of B's cost beyond B, in the colour of the method. A method that
+    has no entry here is shown under its own id, with a spare colour and marker.
     """
     present = set(ids)
-    strangers = sorted(present - METHODS.keys())
-    shown = {name: method for name, method in METHODS.items() if name in present}
-    for place, name in enumerate(strangers):
-        colour, marker = _SPARE[place % len(_SPARE)]
-        title = readable(name)
-        shown[name] = Method(name=title, brief=title, colour=colour, marker=marker)
-    return shown
+    strangers = sorted(name for name in present if family(name) not in METHODS)
+    spare = {name: _SPARE[place % len(_SPARE)] for place, name in enumerate(strangers)}
+    return {name: _shown(name, spare) for name in sorted(present, key=rank)}
+
+
+def family(name: str) -> str:
+    """Returns `METHOD` of `METHOD` and of `METHOD+SHARE`."""
+    return name.partition("+")[0]
+
+
+def rank(name: str) -> tuple[int, str]:
+    """Returns what methods are sorted by: known ones in their usual order, then the others by name."""
+    usual = list(METHODS)
+    return (usual.index(family(name)) if family(name) in METHODS else len(usual), name)
+
+
+def _shown(name: str, spare: dict[str, tuple[str, str]]) -> Method:
+    if name in METHODS:
+        return METHODS[name]
+    if family(name) in METHODS:
+        known, share = METHODS[family(name)], name.partition("+")[2]
+        return dataclasses.replace(known, name=f"{known.name}, {share} × B on top", about="")
+    colour, marker = spare[name]
+    return Method(name=readable(name), brief=readable(name), colour=colour, marker=marker)
 
 
 def readable(name: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from recycle_jax.drift.summary import grouped
-from recycle_jax.report.methods import METHODS, readable
+from recycle_jax.report.methods import rank, readable
 from recycle_jax.report.wording import count
 
 
@@ -60,16 +60,9 @@ def by_place(entries: Iterable[str]) -> dict[Place, dict[str, str]]:
     for entry in entries:
         place, method = split(entry)
         found.setdefault(place, {})[method] = entry
-    usual = list(METHODS)
-    return {
-        place: dict(sorted(methods.items(), key=lambda item: _rank(item[0], usual))) for place, methods in found.items()
-    }
+    return {place: dict(sorted(methods.items(), key=lambda item: rank(item[0]))) for place, methods in found.items()}
 
 
 def cells_of(results: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
     """Returns entry name -> its cells, under the names that the summary uses."""
     return dict(grouped(results.get("cells") or []))
-
-
-def _rank(method: str, usual: list[str]) -> tuple[int, str]:
-    return (usual.index(method) if method in usual else len(usual), method)
