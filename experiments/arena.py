@@ -56,7 +56,7 @@ class Net:
     width: int = 32
     tiles: int = 8
     levels: int = 2
-    flow_steps: int = 4
+    flow_steps: int = 2
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -92,7 +92,7 @@ class Choices:
         gate_mass: largest relative change of mass of an accepted case.
     """
 
-    noise: float = 0.1
+    noise: float = 0.05
     pushforward: int = 4
     pull: float = 0.25
     time: bool = False

@@ -78,11 +78,11 @@ class Config:
     ball_size: int = 32
     heart_size: int = 16
     context: int = 2
-    ball_choices: Choices = Choices()
+    ball_choices: Choices = Choices(pushforward=1)
     heart_choices: Choices = Choices(time=True, pull=0.5)
     net: Net = Net()
     budget: Budget = Budget()
-    recycling: Recycling = Recycling(chains=32, noise=0.1)
+    recycling: Recycling = Recycling(chains=32, noise=0.03)
     judging: Judging = Judging()
 
 
