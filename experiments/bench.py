@@ -54,7 +54,7 @@ class Config:
         size: side of the frames.
         width: of the network.
         rows: of a batch.
-        capacity: of the smaller bank.
+        capacity: of the smaller bank; with it, both banks are larger than the processor's caches, as banks are.
         turns: samples of every ratio.
         calls: calls of one side in a turn.
         draws: draws of one side in a turn.
@@ -63,7 +63,7 @@ class Config:
     size: int = 32
     width: int = 32
     rows: int = 32
-    capacity: int = 100
+    capacity: int = 1600
     turns: int = 31
     calls: int = 10
     draws: int = 200
@@ -83,7 +83,7 @@ class Command:
 
 
 PRESETS: dict[str, Callable[[], Command]] = {
-    "smoke": lambda: Command(config=Config(size=16, width=16, rows=8, turns=3, calls=2, draws=10)),
+    "smoke": lambda: Command(config=Config(size=16, width=16, rows=8, capacity=100, turns=3, calls=2, draws=10)),
     "small": Command,
     "full": lambda: Command(config=Config(size=64, width=96, rows=64, calls=50, draws=1000)),
     "pod": lambda: Command(config=Config(size=64, width=128, rows=512, calls=50, draws=1000)),
@@ -143,7 +143,7 @@ def ratios_of(turns: int, plain: Callable[[], None], other: Callable[[], None], 
 def correct_over_plain(bench: Bench) -> list[float]:
     """The training step with one-step errors, draw and insert included, over the plain one."""
     config, mesh = bench.config, make_mesh()
-    bank = ErrorBank(capacity=config.capacity * 10)
+    bank = ErrorBank(capacity=config.capacity)
     entry = ResidualEntry.entry(1, bench.source.shape)
     policies = {"plain": (TeacherForcing(), None), "other": (one_step(bank=bank), bank.init(entry))}
     batch = bench.source.batch(0, config.rows, bench.frames)

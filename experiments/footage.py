@@ -69,7 +69,7 @@ class Config:
     net: Net = Net()
     budget: Budget = Budget(base=3000)
     choices: Choices = Choices(time=True, pull=0.5)
-    recycling: Recycling = Recycling(chains=32, noise=0.03)
+    recycling: Recycling = Recycling()
     judging: Judging = Judging(max_frames=128, rollouts=64, window=16, real_rollouts=64)
 
 

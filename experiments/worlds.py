@@ -82,7 +82,7 @@ class Config:
     heart_choices: Choices = Choices(time=True, pull=0.5)
     net: Net = Net()
     budget: Budget = Budget()
-    recycling: Recycling = Recycling(chains=32, noise=0.03)
+    recycling: Recycling = Recycling()
     judging: Judging = Judging()
 
 

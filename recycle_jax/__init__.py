@@ -17,7 +17,8 @@ from recycle_jax.errors.references import Continued as Continued
 from recycle_jax.errors.references import Denoised as Denoised
 from recycle_jax.errors.references import Projected as Projected
 from recycle_jax.errors.references import Recorded as Recorded
-from recycle_jax.errors.references import Restored as Restored
+from recycle_jax.errors.registered import Registered as Registered
+from recycle_jax.errors.registration import Registration as Registration
 from recycle_jax.generators.base import Generator as Generator
 from recycle_jax.generators.predictor import Predictor as Predictor
 from recycle_jax.generators.rectified_flow import RectifiedFlow as RectifiedFlow

@@ -9,8 +9,6 @@ same place, and answers with a target, its own version of the context and whethe
     continued   a simulator run on from the state decoded from the context: the upper bound, needs a simulator.
     denoised    a window denoiser trained on real video, applied to [context, chunk]: a learned projection of the
                 whole window onto real motion, so that its last frames continue its first. Needs no simulator.
-    restored    the same with a network trained on windows that were damaged as drift damages them, and applied as
-                it is: one call, nothing random.
 """
 
 import dataclasses
@@ -198,33 +196,5 @@ class Denoised:
         for level, lower in zip(self.levels, (*self.levels[1:], 0.0), strict=True):
             clean = self.denoise(self.params, noisy, jnp.full(window.shape[0], level, window.dtype))
             noisy = clean + (lower / level) * (noisy - clean)
-        accept, score = self.gate(context, clean[:, :n])
-        return Referred(target=clean[:, n:], clean_context=clean[:, :n], accept=accept, score=score)
-
-
-@struct.dataclass(kw_only=True)
-class Restored:
-    """A window restorer applied to what was generated; see `recycle_jax.policies.restore` for its training.
-
-    Attributes:
-        params: of the restorer (the only leaves).
-        restore: `(params, window [b, context + chunk, h, w, c]) -> window`.
-        gate: which cases are kept.
-    """
-
-    params: Params
-    restore: Callable[[Params, Frames], Frames] = struct.field(pytree_node=False)
-    gate: Gate = struct.field(pytree_node=False, default=Gate())
-
-    @property
-    def reads_clip(self) -> bool:
-        """Needs no recorded future."""
-        return False
-
-    def __call__(self, context: Frames, chunk: Frames, recorded: Frames, keys: RowKeys) -> Referred:
-        """Restores the window of context and chunk."""
-        del recorded, keys
-        n = context.shape[1]
-        clean = self.restore(self.params, jnp.concatenate([context, chunk], axis=1))
         accept, score = self.gate(context, clean[:, :n])
         return Referred(target=clean[:, n:], clean_context=clean[:, :n], accept=accept, score=score)

@@ -1,8 +1,8 @@
 """The recipe: from a generator and clips to a generator that stays stable.
 
     1  B           teacher forcing, `train_phase`
-    2  denoiser    windows of real video under noise, `train_phase` with `policies.denoise`
-    3  recycling   rounds of harvest and correction from B's parameters, `recycle_phase`
+    2  recycling   rounds of harvest and correction from B's parameters, `recycle_phase`; the reference that needs
+                   neither simulator nor other network is `errors.registered`
 
 Every phase is one call of the loop with its own optimiser: Adam (arXiv 1412.6980) on a warm-up and cosine
 schedule, gradients clipped to norm 1. Rivals of recycling are `train_phase` with another policy.
@@ -74,7 +74,7 @@ class Recycling:
         noise: white noise up to this standard deviation on every history, its level told; 0 for none.
     """
 
-    chains: int = 64
+    chains: int = 32
     oldest: int = 32
     harvest_every: int = 20
     harvest_steps: int = 4
@@ -83,7 +83,7 @@ class Recycling:
     clean_rows: int = 1
     case_rows: int = 1
     error_rows: int = 0
-    noise: float = 0.0
+    noise: float = 0.03
 
     def bank(self) -> ErrorBank:
         """The bank: one slot, a ring.
