@@ -102,6 +102,19 @@ class Choices:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Judge:
+    """Who judges rollouts, and from where they start.
+
+    Attributes:
+        monitor: statistics, length and bands.
+        starts: real starts that nothing trains on, `[rollouts, frames, h, w, c]`.
+    """
+
+    monitor: Monitor
+    starts: Frames
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Arena:
     """One place of the contest.
 
@@ -114,6 +127,7 @@ class Arena:
         starts: real starts of the judged rollouts.
         truth: `frames -> [t, h, w, c]`, how the first of them really goes on, as far as that is known.
         monitor: the judge, its bands included.
+        long: who judges a few long rollouts, or None where real video is not as long.
         reference: `continued` for this world, or None where there is no simulator.
         budget, choices, recycling: see there.
         mesh: where everything runs.
@@ -127,6 +141,7 @@ class Arena:
     starts: Frames
     truth: Callable[[int], Any]
     monitor: Monitor
+    long: Judge | None
     continued: Reference | None
     budget: Budget
     choices: Choices

@@ -17,7 +17,7 @@ import jax
 import numpy as np
 
 from experiments import arena as arenas
-from experiments.arena import Arena, Trained
+from experiments.arena import Arena, Judge, Trained
 from experiments.judging import cell_measurement, held_out_loss, judge, strip_frames
 from recycle_jax.drift.statistics import DISTANCE
 from recycle_jax.drift.summary import headline, summarise
@@ -47,6 +47,8 @@ class Contest:
         seeds: training seeds.
         strip_frames: frames of the rollouts that are kept for pictures.
         tuning_trials: `(method, settings tried)`, honestly counted; 0 for methods that are not named.
+        long_methods: whose generators of the first seed are judged on a few long rollouts too, where an arena has a
+            judge for that.
     """
 
     experiment: str
@@ -57,6 +59,7 @@ class Contest:
     seeds: tuple[int, ...]
     strip_frames: int = 1024
     tuning_trials: tuple[tuple[str, int], ...] = ()
+    long_methods: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -96,10 +99,10 @@ def run_contest(
     pairs = [(place, seed) for seed in contest.seeds for place in places]
     for number, (place, seed) in enumerate(pairs):
         if share.takes(number):
-            for method, trained in _train_all(contest, place(), seed, workdir):
-                _finish_cell(contest, place(), seed, method, trained, workdir)
+            _finish_pair(contest, place(), seed, workdir)
     made = [place() for place in places]
     paths = [_cell_path(workdir, place, seed, m) for place in made for seed in contest.seeds for m in contest.methods]
+    paths += [_long_path(workdir, place, contest, m) for place in made for m in contest.long_methods]
     return made, [read_json(path) for path in paths if path.exists()]
 
 
@@ -177,13 +180,25 @@ def _methods(contest: Contest, place: Arena, seed: int) -> Iterator[str]:
             yield method
 
 
-def _train_all(contest: Contest, place: Arena, seed: int, workdir: Workdir) -> Iterator[tuple[str, Trained]]:
-    """Yields the missing methods' parameters; B comes from disk where it was trained."""
-    missing = [m for m in _methods(contest, place, seed) if not _cell_path(workdir, place, seed, m).exists()]
-    if not missing:
+def _finish_pair(contest: Contest, place: Arena, seed: int, workdir: Workdir) -> None:
+    """The missing cells of one arena and seed."""
+    for method in _methods(contest, place, seed):
+        if not _cell_path(workdir, place, seed, method).exists():
+            _finish_cell(contest, place, seed, method, _train(place, seed, method, workdir), workdir)
+    if seed != contest.seeds[0] or place.long is None:
         return
+    for method in contest.long_methods:
+        path = _long_path(workdir, place, contest, method)
+        if not path.exists():
+            write_json(path, _cell(contest, place, seed, method, _train(place, seed, method, workdir), place.long))
+
+
+def _train(place: Arena, seed: int, method: str, workdir: Workdir) -> Trained:
+    """One method's generator; what was trained before comes from its checkpoints."""
     observing = functools.partial(_observer, workdir, place, seed)
     base = _kept(workdir, place, seed, "b", lambda: arenas.train_base(place, seed, observing))
+    if method == "b":
+        return base
     tuned: dict[str, Callable[..., Trained]] = {
         "b_plus": arenas.b_plus,
         "noise": arenas.noise,
@@ -191,37 +206,38 @@ def _train_all(contest: Contest, place: Arena, seed: int, workdir: Workdir) -> I
         "recycle": arenas.recycle,
         "recycle_continued": arenas.recycle_continued,
     }
-    for method in missing:
-        if method == "b":
-            yield method, base
-        else:
-            name, _, share = method.partition("+")
-            paid = dataclasses.replace(place.budget, extra=float(share)) if share else place.budget
-            yield method, tuned[name](dataclasses.replace(place, budget=paid), base, seed, observing(method))
+    name, _, share = method.partition("+")
+    paid = dataclasses.replace(place.budget, extra=float(share)) if share else place.budget
+    return tuned[name](dataclasses.replace(place, budget=paid), base, seed, observing(method))
 
 
 def _finish_cell(contest: Contest, place: Arena, seed: int, method: str, trained: Trained, workdir: Workdir) -> None:
+    cell = _cell(contest, place, seed, method, trained, Judge(monitor=place.monitor, starts=place.starts))
+    if seed == contest.seeds[0]:
+        key = jax.random.key(10_000 + seed)
+        frames = strip_frames(place.generator, trained.params, place.starts[:1], key, contest.strip_frames)
+        _save_pictures(_picture_path(workdir, place, method), frames[0])
+    write_json(_cell_path(workdir, place, seed, method), cell)
+    exits = np.median(cell["rollouts"]["exit_frame"])
+    workdir.log({"cell": f"{place.world}/{place.kind}/{method}/{seed}", "median_exit": float(exits)})
+
+
+def _cell(contest: Contest, place: Arena, seed: int, method: str, trained: Trained, judged_by: Judge) -> dict[str, Any]:
     key = jax.random.key(10_000 + seed)
-    measurement = judge(place.generator, place.monitor, trained.params, place.starts, key)
-    cell = {
+    measurement = judge(place.generator, judged_by.monitor, trained.params, judged_by.starts, key)
+    return {
         "world": place.world,
         "generator": place.kind,
         "method": method,
         "seed": seed,
         "train_domain": "all",
         "eval_domain": "all",
-        **cell_measurement(place.monitor, measurement),
+        **cell_measurement(judged_by.monitor, measurement),
         "clean_loss": held_out_loss(place.generator, trained.params, place.held_out),
         "bank": trained.bank,
         "cost": dataclasses.asdict(trained.cost),
-        "tuning_trials": dict(contest.tuning_trials).get(method, 0),
+        "tuning_trials": dict(contest.tuning_trials).get(method.partition("+")[0], 0),
     }
-    if seed == contest.seeds[0]:
-        frames = strip_frames(place.generator, trained.params, place.starts[:1], key, contest.strip_frames)
-        _save_pictures(_picture_path(workdir, place, method), frames[0])
-    write_json(_cell_path(workdir, place, seed, method), cell)
-    exits = np.median(cell["rollouts"]["exit_frame"])
-    workdir.log({"cell": f"{place.world}/{place.kind}/{method}/{seed}", "median_exit": float(exits)})
 
 
 def _kept(workdir: Workdir, place: Arena, seed: int, phase: str, train: Callable[[], Trained]) -> Trained:
@@ -248,6 +264,10 @@ def _observer(workdir: Workdir, place: Arena, seed: int, phase: str) -> Observer
 
 def _cell_path(workdir: Workdir, place: Arena, seed: int, method: str) -> Path:
     return workdir.path / "cells" / f"{place.world}-{place.kind}-{method}-{seed}.json"
+
+
+def _long_path(workdir: Workdir, place: Arena, contest: Contest, method: str) -> Path:
+    return workdir.path / "cells" / f"{place.world}-{place.kind}-{method}-{contest.seeds[0]}-long.json"
 
 
 def _picture_path(workdir: Workdir, place: Arena, method: str) -> Path:

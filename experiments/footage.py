@@ -162,6 +162,7 @@ def build_arena(kind: str, config: Config, train: ArrayClips, held: ArrayClips) 
         starts=real[:, :context],
         truth=lambda frames: np.asarray(real[0, context : context + frames]),
         monitor=monitor,
+        long=None,
         continued=None,
         budget=config.budget,
         choices=config.choices,

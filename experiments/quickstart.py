@@ -34,6 +34,7 @@ def small() -> Command:
         kinds=("predictor",),
         methods=METHODS,
         seeds=(0,),
+        long_methods=(),
     )
     return Command(config=config)
 

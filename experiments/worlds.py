@@ -27,6 +27,7 @@ from experiments.arena import (
     Arena,
     Budget,
     Choices,
+    Judge,
     Net,
     build_generator,
     gate_of,
@@ -68,6 +69,8 @@ class Config:
         ball_choices: what was tuned for the balls.
         heart_choices: what was tuned for the heart, whose motion is slow enough to be registered in time.
         net, budget, recycling, judging: see there.
+        long: how a few generators of the first seed are judged besides.
+        long_methods: which.
     """
 
     worlds: tuple[str, ...] = ("balls", "heartbeat")
@@ -84,6 +87,8 @@ class Config:
     budget: Budget = Budget()
     recycling: Recycling = Recycling()
     judging: Judging = Judging()
+    long: Judging = Judging(max_frames=10_000, rollouts=8, real_rollouts=40)
+    long_methods: tuple[str, ...] = ("b_plus", "noise", "pushforward", "recycle")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -114,6 +119,8 @@ def smoke() -> Command:
             budget=Budget(base=40, extra=1.0, rows=8),
             recycling=Recycling(chains=8, oldest=8, capacity=64),
             judging=Judging(max_frames=64, rollouts=8, real_rollouts=40),
+            long=Judging(max_frames=128, rollouts=4, real_rollouts=40),
+            long_methods=("recycle",),
         )
     )
 
@@ -155,31 +162,37 @@ def world_of(name: str, config: Config) -> DecodableWorld:
 def build_arena(name: str, kind: str, config: Config) -> Arena:
     """One world, one generator, its judge."""
     world = world_of(name, config)
-    judging, context = config.judging, config.context
+    context = config.context
     objects = config.balls if name == "balls" else 1
     choices = config.heart_choices if name == "heartbeat" else config.ball_choices
-    monitor = Monitor(
-        statistics=world_statistics(world),
-        window=judging.window,
-        max_frames=judging.max_frames,
-        bands=world_bands(f"{name}{world.shape[0]}", world, objects, judging),
-    )
-    starts = start_context(world, max(world.context_frames, context), judging.rollouts)
+    usual = world_judge(name, world, objects, context, config.judging)
     return Arena(
         world=name,
         kind=kind,
         generator=build_generator(kind, world.shape, context, config.net),
         source=world_source(world),
         held_out=world_source(world)(HELD_OUT_SEED),
-        starts=starts,
-        truth=functools.partial(true_continuation, world, starts.shape[1]),
-        monitor=monitor,
+        starts=usual.starts,
+        truth=functools.partial(true_continuation, world, usual.starts.shape[1]),
+        monitor=usual.monitor,
+        long=world_judge(name, world, objects, context, config.long) if config.long_methods else None,
         continued=simulator_reference(world, gate_of(choices)),
         budget=config.budget,
         choices=choices,
         recycling=config.recycling,
         mesh=make_mesh(),
     )
+
+
+def world_judge(name: str, world: DecodableWorld, objects: int, context: int, judging: Judging) -> Judge:
+    """Bands and starts of a world."""
+    monitor = Monitor(
+        statistics=world_statistics(world),
+        window=judging.window,
+        max_frames=judging.max_frames,
+        bands=world_bands(f"{name}{world.shape[0]}", world, objects, judging),
+    )
+    return Judge(monitor=monitor, starts=start_context(world, max(world.context_frames, context), judging.rollouts))
 
 
 def true_continuation(world: DecodableWorld, context: int, frames: int) -> np.ndarray:
@@ -200,6 +213,7 @@ def main(command: Command, workdir: Path, preset: str) -> dict[str, Any]:
         seeds=config.seeds,
         strip_frames=config.judging.max_frames,
         tuning_trials=TRIALS,
+        long_methods=config.long_methods,
     )
     return run(contest, command, workdir)
 

@@ -62,7 +62,7 @@ def test_recycling_fills_its_bank_and_trains_on_it(tiny, mesh):
 
 
 def test_the_policy_shares_the_rows_out():
-    recycling = Recycling(clean_rows=3, case_rows=1)
+    recycling = Recycling(clean_rows=3, case_rows=1, noise=0.0)
     policy = recycling.policy(recycling.bank())
     assert isinstance(policy, Mixture) and policy.parts[0] == (3, TeacherForcing())
     assert policy.parts[1] == (1, ReplayCases(bank=recycling.bank()))
