@@ -260,12 +260,13 @@ def recycle_with(arena: Arena, base: Trained, reference: Reference, seed: int, o
         adam=Adam(learning_rate=arena.budget.tune_rate),
         observer=dataclasses.replace(observer, watch=watcher),
     )
+    params = watcher.result(state)
     train, harvest = _recycling_flops(arena, updates)
     cost = Cost(train_flops=train, harvest_flops=harvest, updates=updates, seconds=seconds)
     cost += watcher.cost(base.params)
     held = sum(leaf.nbytes for leaf in jax.tree.leaves(state.bank.entries))
     bank = {"bytes": int(held), "entries": int(state.bank.count.sum())}
-    return Trained(params=watcher.result(state), cost=base.cost + cost, bank=bank)
+    return Trained(params=params, cost=base.cost + cost, bank=bank)
 
 
 def b_plus(arena: Arena, base: Trained, seed: int, observer: Observer) -> Trained:
@@ -287,7 +288,7 @@ def recycle(arena: Arena, base: Trained, seed: int, observer: Observer) -> Train
     """Own cases of all ages, `registered` targets: no simulator, no other network."""
     choices = arena.choices
     registration = Registration(time=choices.time, cells=choices.cells)
-    reference = Registered(registration=registration, pull=choices.pull, gate=gate_of(choices))
+    reference = Registered(registration=registration, pull=choices.pull, inertia=choices.inertia, gate=gate_of(choices))
     return recycle_with(arena, base, reference, seed, observer)
 
 

@@ -81,6 +81,8 @@ class Watcher:
 
     def result(self, state: RunState) -> Params:
         """The newest parameters, or the best round's if the newest round has collapsed."""
+        if self.directory is not None and not self.rounds:
+            self._load(self.directory, state.train.params)
         if self.best is None or not self.watch.warnings(self.rounds):
             return state.train.params
         return self.best.params
