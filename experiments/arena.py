@@ -86,6 +86,8 @@ class Choices:
         noise: strongest noise of noise augmentation.
         pushforward: most steps of fresh pushforward.
         pull: share of its displacement that a recycled chain takes back.
+        brake: share of its change of displacement that a predictor's chain takes back, see `errors.registered`.
+        flow_brake: the same of a flow's.
         time: whether chains are registered in time too.
         cells: cells a side that are registered on their own.
         gate_distance: largest distance of an accepted case.
@@ -94,11 +96,13 @@ class Choices:
 
     noise: float = 0.05
     pushforward: int = 4
-    pull: float = 0.25
+    pull: float = 0.5
+    brake: float | None = None
+    flow_brake: float | None = 0.2
     time: bool = False
     cells: int = 1
     gate_distance: float = 0.03
-    gate_mass: float = 0.3
+    gate_mass: float = 0.5
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -288,7 +292,8 @@ def recycle(arena: Arena, base: Trained, seed: int, observer: Observer) -> Train
     """Own cases of all ages, `registered` targets: no simulator, no other network."""
     choices = arena.choices
     registration = Registration(time=choices.time, cells=choices.cells)
-    reference = Registered(registration=registration, pull=choices.pull, inertia=choices.inertia, gate=gate_of(choices))
+    brake = choices.flow_brake if arena.kind == "flow" else choices.brake
+    reference = Registered(registration=registration, pull=choices.pull, brake=brake, gate=gate_of(choices))
     return recycle_with(arena, base, reference, seed, observer)
 
 

@@ -68,7 +68,7 @@ class Config:
     seeds: tuple[int, ...] = (0, 1, 2)
     net: Net = Net()
     budget: Budget = Budget(base=3000)
-    choices: Choices = Choices(time=True, pull=0.5)
+    choices: Choices = Choices(time=True)
     recycling: Recycling = Recycling()
     judging: Judging = Judging(max_frames=128, rollouts=64, window=16, real_rollouts=64)
 

@@ -150,8 +150,8 @@ class Harvest:
         referred = reference(chains.context, chunk, self._recorded(reference, chains), of_reference)
         write = referred.accept & (chains.position >= self.youngest)
         case = self._case(chains, referred, step)
-        shown = chunk if referred.go_on is None else referred.go_on
-        return self._move(chains, fresh, shown, referred.accept, of_limit), case, write
+        context = slide(chains.context, chunk) if referred.go_on is None else referred.go_on
+        return self._move(chains, fresh, context, referred.accept, of_limit), case, write
 
     def _require_clips(self, reference: Reference, chains: Chains) -> None:
         """A slice past the end of a clip would silently start earlier."""
@@ -180,13 +180,13 @@ class Harvest:
         cut = lambda clip, at: jax.lax.dynamic_slice_in_dim(clip, at, frames)  # noqa: E731
         return jax.vmap(cut)(chains.clip, chains.position * self.generator.chunk_frames)
 
-    def _move(self, chains: Chains, fresh: Chains, chunk: Frames, accept: RowFlags, keys: RowKeys) -> Chains:
+    def _move(self, chains: Chains, fresh: Chains, context: Frames, accept: RowFlags, keys: RowKeys) -> Chains:
         position = chains.position + 1
-        new_age = jnp.broadcast_to(position[:, None], (position.shape[0], chunk.shape[1]))
+        new_age = jnp.broadcast_to(position[:, None], (position.shape[0], self.generator.chunk_frames))
         ages = jnp.concatenate([chains.ages, new_age], axis=1)[:, -chains.ages.shape[1] :]
         moved = dataclasses.replace(
             chains,
-            context=slide(chains.context, chunk),
+            context=context,
             ages=ages,
             position=position,
             lost=chains.lost + jnp.logical_not(accept).astype(jnp.int32),

@@ -33,7 +33,7 @@ class Referred:
         clean_context: `[b, context, h, w, c]` what the context should have been.
         accept: `[b]` False where the chain is lost: the case is not banked and the chain starts anew.
         score: `[b]` distance between context and clean context.
-        go_on: `[b, chunk, h, w, c]` what the chain goes on with, None for the generator's own chunk.
+        go_on: `[b, context, h, w, c]` the chain's next context, None for its own frames.
     """
 
     target: Frames

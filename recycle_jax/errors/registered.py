@@ -4,21 +4,28 @@ The recorded clip is the best target there is, sharp and moving as real video mo
 something else: it is late, or further left. Both are brought together from both sides, with the displacements
 `J p` of `recycle_jax.errors.registration`:
 
-    target   r_next + J p_last       the recorded next frame, moved as far as the last frame of the context is   (1)
-    chain    y - pull J p_y          what the chain goes on with: its chunk, taken back by a share `pull`         (2)
+    target    r_next + J p_last                                     the recorded next frame, moved           (1)
+    chain     c_new - pull J p_new                                  its newest frames, moved back            (2)
+              c_old + J (p_old' - p_old)                            its older frames, see `brake`            (3)
+              p_new' - p_old' = (1 - brake) (p_new - p_old)
 
-(1) asks for no jump: the target goes on from where the context is, at the recorded speed. (2) leaves all that is
-wrong with the frames in the chain, to grow with age as in a free rollout, and holds displacement at about
-`(1 - pull) / pull` steps' worth, where (1) is good. Small `pull` lets errors of speed show in the contexts, and so be
-corrected; large `pull` keeps targets sharp where displacement is hard to see. Needs no simulator, no learned
-reference and no network call; what it needs is recorded clips as long as the oldest age.
+(1) asks for no jump: the target goes on from where the context is, at the recorded speed. (2) takes displacement away
+and leaves in the chain whatever else is wrong with its frames, to grow with age as in a free rollout; displacement is
+held at about `(1 - pull) / pull` steps' slip, where (1) is good. By (2) alone a chain soon shows the recorded speed
+again, whatever the generator's own is, and a generator that slows down over hundreds of frames never meets slow
+contexts. (3) moves the older frames along, so that a wrong speed fades only by `brake` a step. Too small a `brake` lets
+speeds wander so far from the recorded ones that (1) asks for what the context does not tell.
+
+Needs no simulator, no learned reference and no network call; what it needs is recorded clips as long as the oldest age.
 """
 
 import jax.numpy as jnp
 from flax import struct
+from jax import Array
 
 from recycle_jax.errors.references import Gate, Referred
 from recycle_jax.errors.registration import Registration, displacement
+from recycle_jax.generators.base import slide
 from recycle_jax.typing import Frames, RowKeys
 
 
@@ -28,17 +35,22 @@ class Registered:
 
     Attributes:
         registration: how displacement is fitted.
-        pull: share of a chunk's displacement that its chain takes back, in [0, 1].
+        pull: share of its newest frames' displacement that a chain takes back, in [0, 1].
+        brake: share of its change of displacement that a chain's context takes back, in [0, 1]; None to move each
+            frame once only, when it is new, by (2).
         gate: which cases are kept, by what is left between context and the moved recorded context.
     """
 
     registration: Registration = struct.field(pytree_node=False, default=Registration())
     pull: float = struct.field(pytree_node=False, default=0.25)
+    brake: float | None = struct.field(pytree_node=False, default=None)
     gate: Gate = struct.field(pytree_node=False, default=Gate())
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.pull <= 1.0:
             raise ValueError(f"pull is {self.pull}, must be a share in [0, 1]: 0 lets chains run free")
+        if self.brake is not None and not 0.0 <= self.brake <= 1.0:
+            raise ValueError(f"brake is {self.brake}, must be None or a share in [0, 1]: None moves new frames only")
 
     @property
     def reads_clip(self) -> bool:
@@ -46,20 +58,34 @@ class Registered:
         return True
 
     def __call__(self, context: Frames, chunk: Frames, recorded: Frames, keys: RowKeys) -> Referred:
-        """Moves the recorded clip onto the context, and the chunk towards the recorded clip."""
+        """Moves the recorded clip onto the context, and the next context towards the recorded clip."""
         del keys
         n, t = context.shape[1], chunk.shape[1]
         tangents = self.registration.tangents(recorded)
-        of_last, of_chunk = tangents[:, n - 1 : n], tangents[:, n : n + t]
-        p = self.registration.fit(context[:, -1:] - recorded[:, n - 1 : n], of_last)
-        p_everywhere = jnp.broadcast_to(p, (p.shape[0], n + t, *p.shape[2:]))
-        moved = jnp.clip(recorded[:, : n + t] + displacement(tangents[:, : n + t], p_everywhere), -1.0, 1.0)
-        accept, score = self.gate(context, moved[:, :n])
-        p_chunk = self.registration.fit(chunk - recorded[:, n : n + t], of_chunk)
+        p = self.registration.fit(context - recorded[:, :n], tangents[:, :n])
+        target = _moved(recorded[:, n : n + t], tangents[:, n : n + t], p[:, -1:])
+        clean_context = _moved(recorded[:, :n], tangents[:, :n], p)
+        accept, score = self.gate(context, clean_context)
         return Referred(
-            target=moved[:, n:],
-            clean_context=moved[:, :n],
+            target=target,
+            clean_context=clean_context,
             accept=accept,
             score=score,
-            go_on=jnp.clip(chunk - self.pull * displacement(of_chunk, p_chunk), -1.0, 1.0),
+            go_on=self._pulled(slide(context, chunk), t, recorded[:, t : n + t], tangents[:, t : n + t]),
         )
+
+    def _pulled(self, context: Frames, new: int, recorded: Frames, tangents: Array) -> Frames:
+        """Equations (2) and (3); the last `new` frames are the chain's newest."""
+        p = self.registration.fit(context - recorded, tangents)
+        if self.brake is None:
+            made_now = (jnp.arange(context.shape[1]) >= context.shape[1] - new)[None, :, None, None, None]
+            return _moved(context, tangents, jnp.where(made_now, -self.pull * p, 0.0))
+        newest = p[:, -1:]
+        wanted = (1.0 - self.pull) * newest - (1.0 - self.brake) * (newest - p)
+        return _moved(context, tangents, wanted - p)
+
+
+def _moved(frames: Frames, tangents: Array, p: Array) -> Frames:
+    """Frames moved by `p`, which may be one for all of them."""
+    everywhere = jnp.broadcast_to(p, (p.shape[0], frames.shape[1], *p.shape[2:]))
+    return jnp.clip(frames + displacement(tangents, everywhere), -1.0, 1.0)

@@ -26,8 +26,8 @@ def walking(frames, late=0.0, fading=0.0):
     return jnp.broadcast_to((1.0 - fading) * (clip + 1.0) - 1.0, (ROWS, frames, SIZE, SIZE, 1))
 
 
-def refer(shown, pull=0.25):
-    reference = Registered(registration=EXACT, pull=pull, gate=OPEN)
+def refer(shown, pull=0.25, brake=None):
+    reference = Registered(registration=EXACT, pull=pull, brake=brake, gate=OPEN)
     return reference(shown[:, :CONTEXT], shown[:, CONTEXT : CONTEXT + 1], walking(CONTEXT + 2), None)
 
 
@@ -51,8 +51,21 @@ def test_a_faded_rollout_is_continued_bright():
 
 @pytest.mark.parametrize(("pull", "late"), [(0.0, 1.0), (0.5, 0.5), (1.0, 0.0)])
 def test_the_chain_goes_on_with_its_errors_but_less_displaced(pull, late):
-    referred = refer(walking(CONTEXT + 1, late=1.0, fading=0.1), pull=pull)
-    assert away(referred.go_on, walking(CONTEXT + 1, late=late, fading=0.1)[:, CONTEXT:]) < 0.02
+    shown = walking(CONTEXT + 1, late=1.0, fading=0.1)
+    referred = refer(shown, pull=pull)
+    assert away(referred.go_on[:, -1:], walking(CONTEXT + 1, late=late, fading=0.1)[:, CONTEXT:]) < 0.02
+    np.testing.assert_allclose(referred.go_on[:, :-1], shown[:, 1:CONTEXT], atol=1e-6, err_msg="moved a second time")
+
+
+@pytest.mark.parametrize("brake", [0.0, 0.4, 1.0])
+def test_a_brake_keeps_the_rest_of_a_wrong_speed(brake):
+    """The newest frames are 0.6 and then 1.0 frames late: the slip of 0.4 fades by the brake, lateness by the pull."""
+    shown = jnp.concatenate([walking(CONTEXT, late=0.6), walking(CONTEXT + 1, late=1.0)[:, CONTEXT:]], axis=1)
+    go_on = refer(shown, pull=0.5, brake=brake).go_on
+    late = [0.5 - 0.4 * (1.0 - brake), 0.5]
+    for frame, lateness in enumerate(late):
+        wanted = walking(CONTEXT + 1, late=lateness)[:, 1 + frame : 2 + frame]
+        assert away(go_on[:, frame : frame + 1], wanted) < 0.012
 
 
 def test_the_gate_looks_at_what_displacement_does_not_explain():
@@ -68,9 +81,8 @@ def slow(step):
 
     def apply(params, context, level, condition):
         light = context[:, -1:] + 1.0
-        x = (light * jnp.arange(SIZE, dtype=jnp.float32)[None, None, None, :, None]).sum((2, 3, 4)) / light.sum(
-            (2, 3, 4)
-        )
+        across = jnp.arange(SIZE, dtype=jnp.float32)[None, None, None, :, None]
+        x = (light * across).sum((2, 3, 4)) / light.sum((2, 3, 4))
         return jax.vmap(lambda at: blob(12.0, at[0] + step)[0])(x)
 
     return Predictor(network=Network(init=lambda key: {}, apply=apply), context_frames=CONTEXT)
@@ -79,10 +91,8 @@ def slow(step):
 @pytest.mark.parametrize(("pull", "behind"), [(0.0, 16 * 0.1), (0.5, 0.1), (0.25, 0.3)])
 def test_pull_holds_displacement_at_its_share(pull, behind):
     """A generator that loses a third of every step: free chains fall behind, pulled ones stay in reach."""
-    harvest, reference = (
-        Harvest(generator=slow(SPEED - 0.1), oldest=16),
-        Registered(registration=EXACT, pull=pull, gate=OPEN),
-    )
+    harvest = Harvest(generator=slow(SPEED - 0.1), oldest=16)
+    reference = Registered(registration=EXACT, pull=pull, gate=OPEN)
     clip = walking(harvest.clip_frames(reference))
     fresh = harvest.start(clip, jnp.zeros(ROWS, jnp.int32))
     chains = harvest.start(clip, jnp.zeros(ROWS, jnp.int32)).replace(limit=jnp.full(ROWS, 16))
@@ -95,6 +105,7 @@ def test_pull_holds_displacement_at_its_share(pull, behind):
     assert 9.0 + SPEED * (CONTEXT - 1 + 16) - x == pytest.approx(behind, abs=0.12)
 
 
-def test_pull_is_a_share():
-    with pytest.raises(ValueError, match="pull is 1.5"):
-        Registered(pull=1.5)
+@pytest.mark.parametrize("name", ["pull", "brake"])
+def test_pull_and_brake_are_shares(name):
+    with pytest.raises(ValueError, match=f"{name} is 1.5"):
+        Registered(**{name: 1.5})
