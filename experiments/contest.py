@@ -26,6 +26,7 @@ from recycle_jax.io.files import write_bytes
 from recycle_jax.io.workdir import Workdir, run_metadata
 from recycle_jax.io.writers import plain, read_json, write_json
 from recycle_jax.report.build import Media, Video, build_report
+from recycle_jax.report.failures import rollout_failures
 from recycle_jax.report.filmstrips import Filmstrip, columns
 from recycle_jax.training.cost import Cost
 from recycle_jax.training.loop import Observer
@@ -143,18 +144,19 @@ def assemble(
 
 def publish(path: str, results: dict[str, Any]) -> None:
     """Writes results to be committed: on one line, and per-rollout curves only where a law is fitted to them."""
-    slim = [
-        {
-            **cell,
-            "curves": {
-                name: curve if name == DISTANCE else {"frames": curve["frames"], "mean": curve["mean"]}
-                for name, curve in cell["curves"].items()
-            },
-        }
-        for cell in results["cells"]
-    ]
+    slim = [_slim(cell, results["bands"].get(cell["world"])) for cell in results["cells"]]
     text = json.dumps(plain({**results, "cells": slim}), separators=(",", ":"), allow_nan=False)
     write_bytes(path, text.encode() + b"\n")
+
+
+def _slim(cell: dict[str, Any], bands: dict[str, Any] | None) -> dict[str, Any]:
+    """A cell without most of its curves; what they tell about the ends of rollouts is kept in words."""
+    curves = {
+        name: curve if name == DISTANCE else {"frames": curve["frames"], "mean": curve["mean"]}
+        for name, curve in cell["curves"].items()
+    }
+    failure = ["+".join(names) for names in rollout_failures(cell, bands)]
+    return {**cell, "curves": curves, "rollouts": {**cell["rollouts"], "failure": failure}}
 
 
 def report(contest: Contest, results: dict[str, Any], places: Sequence[Arena], workdir: Workdir) -> Path:

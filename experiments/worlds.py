@@ -81,7 +81,7 @@ class Config:
     ball_size: int = 32
     heart_size: int = 16
     context: int = 2
-    ball_choices: Choices = Choices(pushforward=1, brake=0.2, flow_brake=0.3)
+    ball_choices: Choices = Choices(pushforward=1, brake=0.15, flow_brake=0.3)
     heart_choices: Choices = Choices(time=True)
     net: Net = Net()
     budget: Budget = Budget()

@@ -3,7 +3,8 @@
 A cell records which statistics were outside their band at the exit, not on which side. The side is read from
 the rollout's own curve, at the first kept window that reaches the exit window or lies after it: with too
 little mass a generator erases, with too much it fills. Where that window lies inside the band again, or the
-curve was not kept, the side stays unknown and is called so.
+curve was not kept, the side stays unknown and is called so. A cell that was made smaller, without its rollouts'
+curves, holds the failures that were read from them: `rollouts.failure`, joined by `+`.
 """
 
 import collections
@@ -78,6 +79,8 @@ def failures(cells: Sequence[Cell], bands: Mapping[str, Any] | None) -> dict[str
 
 def rollout_failures(cell: Cell, bands: Mapping[str, Any] | None) -> list[list[str]]:
     """Returns for each rollout of a cell the names of its failures; none where it never left its bands."""
+    if "failure" in cell["rollouts"]:
+        return [[name for name in joined.split("+") if name] for joined in cell["rollouts"]["failure"]]
     exits, limits = exits_of(cell), (bands or {}).get("statistics", {})
     after = exits.exit_frame + number((bands or {}).get("window", 1))
     causes = cell["rollouts"]["cause"]

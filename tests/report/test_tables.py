@@ -106,6 +106,17 @@ def test_causes_without_a_curve_of_each_rollout_have_no_side(made):
     assert {name for row in rollout_failures(cell, None) for name in row} == {"retention, side unknown"}
 
 
+def test_causes_are_taken_from_a_cell_that_was_made_smaller(made):
+    cell = made.cell("noise", 0)
+    causes = cell["rollouts"]["cause"]
+    small = {
+        **cell,
+        "curves": {},
+        "rollouts": {**cell["rollouts"], "failure": ["freezing+blur"] + [""] * (len(causes) - 1)},
+    }
+    assert rollout_failures(small, None) == [["freezing", "blur"]] + [[]] * (len(causes) - 1)
+
+
 def test_laws_are_told_in_words(results):
     growths = {split(entry)[1]: value["growth"] for entry, value in results["summary"].items()}
     assert details.law_in_words(growths["b"]).startswith("grows by 15 % a frame; reaches the edge of the real band")
