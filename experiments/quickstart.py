@@ -1,11 +1,10 @@
 """From nothing to a generator that stays stable, in minutes: train, recycle, compare, look.
 
-Question: a small generator of a beating heart freezes on its own output within a beat. What do a few rounds of error
-recycling change, against training on, and against noise augmentation, at the same total cost?
+Question: a small generator of a bouncing ball slows it down, swells it and loses it on its own output. What do a few
+rounds of error recycling change, against training on, and against noise augmentation, at the same total cost?
 
-Expected: the recycled generator's heart keeps beating for about ten times as many frames as with plain training at
-equal cost, and about twice as many as with noise augmentation. One seed: `experiments.worlds` has the evidence, the
-worlds where recycling loses included.
+Expected: most of the recycled generator's balls bounce on for hundreds of frames, most of the others' are slow or gone
+by then. One seed: `experiments.worlds` has the evidence.
 
     python -m experiments.quickstart
 

@@ -47,8 +47,8 @@ from recycle_jax.training.recipe import Recycling
 
 CURVE = tuple(f"recycle+{share}" for share in (0.05, 0.15))
 METHODS = ("b", "b_plus", "recycle", "noise", "pushforward", "recycle_continued", *CURVE)
-TRIALS = (("recycle", 20), ("noise", 1), ("pushforward", 1), ("recycle_continued", 1))
-"""Settings tried, see NOTES.md: not yet the same number for every method, which favours recycling."""
+TRIALS = (("recycle", 30), ("noise", 5), ("pushforward", 4), ("recycle_continued", 1))
+"""Settings tried, see NOTES.md: not the same number for every method, which favours recycling."""
 
 QUESTION = "How long do generators of simulated worlds stay stable, and what does recycling change?"
 
