@@ -131,7 +131,7 @@ class Arena:
         starts: real starts of the judged rollouts.
         truth: `frames -> [t, h, w, c]`, how the first of them really goes on, as far as that is known.
         monitor: the judge, its bands included.
-        long: who judges a few long rollouts, or None where real video is not as long.
+        long: makes who judges a few long rollouts, or None where real video is not as long.
         reference: `continued` for this world, or None where there is no simulator.
         budget, choices, recycling: see there.
         mesh: where everything runs.
@@ -145,7 +145,7 @@ class Arena:
     starts: Frames
     truth: Callable[[int], Any]
     monitor: Monitor
-    long: Judge | None
+    long: Callable[[], Judge] | None
     continued: Reference | None
     budget: Budget
     choices: Choices

@@ -189,10 +189,13 @@ def _finish_pair(contest: Contest, place: Arena, seed: int, workdir: Workdir) ->
             _finish_cell(contest, place, seed, method, _train(place, seed, method, workdir), workdir)
     if seed != contest.seeds[0] or place.long is None:
         return
-    for method in contest.long_methods:
-        path = _long_path(workdir, place, contest, method)
-        if not path.exists():
-            write_json(path, _cell(contest, place, seed, method, _train(place, seed, method, workdir), place.long))
+    missing = [m for m in contest.long_methods if not _long_path(workdir, place, contest, m).exists()]
+    if not missing:
+        return
+    judged_by = place.long()
+    for method in missing:
+        cell = _cell(contest, place, seed, method, _train(place, seed, method, workdir), judged_by)
+        write_json(_long_path(workdir, place, contest, method), cell)
 
 
 def _train(place: Arena, seed: int, method: str, workdir: Workdir) -> Trained:

@@ -175,7 +175,7 @@ def build_arena(name: str, kind: str, config: Config) -> Arena:
         starts=usual.starts,
         truth=functools.partial(true_continuation, world, usual.starts.shape[1]),
         monitor=usual.monitor,
-        long=world_judge(name, world, objects, context, config.long) if config.long_methods else None,
+        long=functools.partial(world_judge, name, world, objects, context, config.long),
         continued=simulator_reference(world, gate_of(choices)),
         budget=config.budget,
         choices=choices,
