@@ -127,6 +127,8 @@ def assemble(
     contest: Contest, places: Sequence[Arena], cells: list[dict[str, Any]], workdir: Workdir, config: Any
 ) -> dict[str, Any]:
     """Cells to results: bands, summary, headline, origin; writes `results.json`."""
+    trials = dict(contest.tuning_trials)
+    cells = [{**cell, "tuning_trials": trials.get(cell["method"].partition("+")[0], 0)} for cell in cells]
     bands = {p.world: p.monitor.bands for p in places if p.monitor.bands is not None}
     results = {
         "schema_version": 1,
@@ -194,7 +196,7 @@ def _finish_pair(contest: Contest, place: Arena, seed: int, workdir: Workdir) ->
         return
     judged_by = place.long()
     for method in missing:
-        cell = _cell(contest, place, seed, method, _train(place, seed, method, workdir), judged_by)
+        cell = _cell(place, seed, method, _train(place, seed, method, workdir), judged_by)
         write_json(_long_path(workdir, place, contest, method), cell)
 
 
@@ -217,7 +219,7 @@ def _train(place: Arena, seed: int, method: str, workdir: Workdir) -> Trained:
 
 
 def _finish_cell(contest: Contest, place: Arena, seed: int, method: str, trained: Trained, workdir: Workdir) -> None:
-    cell = _cell(contest, place, seed, method, trained, Judge(monitor=place.monitor, starts=place.starts))
+    cell = _cell(place, seed, method, trained, Judge(monitor=place.monitor, starts=place.starts))
     if seed == contest.seeds[0]:
         key = jax.random.key(10_000 + seed)
         frames = strip_frames(place.generator, trained.params, place.starts[:1], key, contest.strip_frames)
@@ -227,7 +229,7 @@ def _finish_cell(contest: Contest, place: Arena, seed: int, method: str, trained
     workdir.log({"cell": f"{place.world}/{place.kind}/{method}/{seed}", "median_exit": float(exits)})
 
 
-def _cell(contest: Contest, place: Arena, seed: int, method: str, trained: Trained, judged_by: Judge) -> dict[str, Any]:
+def _cell(place: Arena, seed: int, method: str, trained: Trained, judged_by: Judge) -> dict[str, Any]:
     key = jax.random.key(10_000 + seed)
     measurement = judge(place.generator, judged_by.monitor, trained.params, judged_by.starts, key)
     return {
@@ -241,7 +243,6 @@ def _cell(contest: Contest, place: Arena, seed: int, method: str, trained: Train
         "clean_loss": held_out_loss(place.generator, trained.params, place.held_out),
         "bank": trained.bank,
         "cost": dataclasses.asdict(trained.cost),
-        "tuning_trials": dict(contest.tuning_trials).get(method.partition("+")[0], 0),
     }
 
 
