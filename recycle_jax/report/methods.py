@@ -133,7 +133,8 @@ def _shown(name: str, spare: dict[str, tuple[str, str]]) -> Method:
         return METHODS[name]
     if family(name) in METHODS:
         known, share = METHODS[family(name)], name.partition("+")[2]
-        return dataclasses.replace(known, name=f"{known.name}, {share} × B on top", about="")
+        brief = f"{known.brief}, {share}"
+        return dataclasses.replace(known, name=f"{known.name}, {share} × B on top", brief=brief, about="")
     colour, marker = spare[name]
     return Method(name=readable(name), brief=readable(name), colour=colour, marker=marker)
 
