@@ -176,17 +176,13 @@ def report(contest: Contest, results: dict[str, Any], places: Sequence[Arena], w
     return build_report(results, workdir.path, media, question=contest.question, command=contest.command)
 
 
-def _methods(contest: Contest, place: Arena, seed: int) -> Iterator[str]:
-    """What is run here: no simulator where there is none, and the curve of cost on the first seed only."""
-    simulated, first = place.continued is not None, seed == contest.seeds[0]
-    for method in contest.methods:
-        if (simulated or method != "recycle_continued") and (first or "+" not in method):
-            yield method
+def _methods(contest: Contest, place: Arena) -> Iterator[str]:
+    return (m for m in contest.methods if m != "recycle_continued" or place.continued is not None)
 
 
 def _finish_pair(contest: Contest, place: Arena, seed: int, workdir: Workdir) -> None:
     """The missing cells of one arena and seed."""
-    for method in _methods(contest, place, seed):
+    for method in _methods(contest, place):
         if not _cell_path(workdir, place, seed, method).exists():
             _finish_cell(contest, place, seed, method, _train(place, seed, method, workdir), workdir)
     if seed != contest.seeds[0] or place.long is None:
@@ -288,7 +284,7 @@ def _save_pictures(path: Path, frames: np.ndarray) -> None:
 def _pictures(contest: Contest, place: Arena, workdir: Workdir) -> dict[str, np.ndarray]:
     """Truth first, then every method's first rollout, uint8 `[t, h, w, c]`."""
     kept = {"truth": _truth(place, contest.strip_frames)}
-    for method in _methods(contest, place, contest.seeds[0]):
+    for method in _methods(contest, place):
         path = _picture_path(workdir, place, method)
         if path.exists():
             kept[method] = np.load(path)["frames"]
