@@ -80,7 +80,7 @@ class Budget:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Choices:
-    """What was tuned, on seeds that are not reported.
+    """What was tuned, on a seed that is not reported; but the balls' brake on two that are, see NOTES.md.
 
     Attributes:
         noise: strongest noise of noise augmentation.

@@ -19,7 +19,6 @@ import numpy as np
 from experiments import arena as arenas
 from experiments.arena import Arena, Judge, Trained
 from experiments.judging import cell_measurement, held_out_loss, judge, strip_frames
-from recycle_jax.drift.statistics import DISTANCE
 from recycle_jax.drift.summary import headline, summarise
 from recycle_jax.io import checkpoint
 from recycle_jax.io.files import write_bytes
@@ -145,18 +144,15 @@ def assemble(
 
 
 def publish(path: str, results: dict[str, Any]) -> None:
-    """Writes results to be committed: on one line, and per-rollout curves only where a law is fitted to them."""
+    """Writes results to be committed, small: on one line, with the means of curves; laws are in the summary."""
     slim = [_slim(cell, results["bands"].get(cell["world"])) for cell in results["cells"]]
     text = json.dumps(plain({**results, "cells": slim}), separators=(",", ":"), allow_nan=False)
     write_bytes(path, text.encode() + b"\n")
 
 
 def _slim(cell: dict[str, Any], bands: dict[str, Any] | None) -> dict[str, Any]:
-    """A cell without most of its curves; what they tell about the ends of rollouts is kept in words."""
-    curves = {
-        name: curve if name == DISTANCE else {"frames": curve["frames"], "mean": curve["mean"]}
-        for name, curve in cell["curves"].items()
-    }
+    """A cell without the curves of single rollouts; what they tell about the ends is kept in words."""
+    curves = {name: {"frames": curve["frames"], "mean": curve["mean"]} for name, curve in cell["curves"].items()}
     failure = ["+".join(names) for names in rollout_failures(cell, bands)]
     return {**cell, "curves": curves, "rollouts": {**cell["rollouts"], "failure": failure}}
 
