@@ -30,6 +30,8 @@ from recycle_jax.policies.recycle import AddErrors as AddErrors
 from recycle_jax.policies.recycle import ReplayCases as ReplayCases
 from recycle_jax.rollout.scan import rollout as rollout
 from recycle_jax.rollout.stream import stream as stream
+from recycle_jax.training.average import averaged as averaged
+from recycle_jax.training.average import handed_out as handed_out
 from recycle_jax.training.loop import Observer as Observer
 from recycle_jax.training.loop import Schedule as Schedule
 from recycle_jax.training.recipe import Adam as Adam

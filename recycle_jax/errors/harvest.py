@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from flax import struct
 from jax import Array
 
+from recycle_jax.data.base import Batch
 from recycle_jax.errors.references import Reference, Referred
 from recycle_jax.generators.base import Generator, slide
 from recycle_jax.typing import Frames, Params, PyTree, RowFlags, RowInts, RowKeys, Rows, Scalar
@@ -31,6 +32,7 @@ class Case:
         domain: `[b]` int32.
         step: `[b]` int32, training step at harvest.
         score: `[b]` float32, the reference's distance between context and clean context.
+        condition: per-row pytree that the context was made under (storage dtype), or None.
     """
 
     context: Frames
@@ -40,6 +42,7 @@ class Case:
     domain: RowInts
     step: RowInts
     score: Rows
+    condition: PyTree = None
 
 
 @struct.dataclass(kw_only=True)
@@ -54,6 +57,7 @@ class Chains:
         clip: `[b, length, h, w, c]` the real clip it started on, no frames where the reference reads none.
         domain: `[b]` int32.
         lost: `[b]` int32, how often the accept gate ended the chain.
+        condition: per-row pytree of the clip it started on, handed to the generator, or None.
     """
 
     context: Frames
@@ -63,6 +67,7 @@ class Chains:
     clip: Frames
     domain: RowInts
     lost: RowInts
+    condition: PyTree = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -90,9 +95,9 @@ class Harvest:
         ahead = (self.oldest + 1) * self.generator.chunk_frames + 1 if reference.reads_clip else 0
         return self.generator.context_frames + ahead
 
-    def start(self, clip: Frames, domain: RowInts) -> Chains:
+    def start(self, batch: Batch) -> Chains:
         """Chains at age 0 on real clips, with limits spread evenly over the ages."""
-        b = clip.shape[0]
+        clip, b = batch.clip, batch.clip.shape[0]
         limit = self.youngest + (jnp.arange(b, dtype=jnp.int32) * (self.oldest - self.youngest + 1)) // b
         return Chains(
             context=clip[:, : self.generator.context_frames],
@@ -100,14 +105,19 @@ class Harvest:
             position=jnp.zeros(b, jnp.int32),
             limit=limit,
             clip=clip if clip.shape[1] > self.generator.context_frames else clip[:, :0],
-            domain=domain,
+            domain=batch.domain,
             lost=jnp.zeros(b, jnp.int32),
+            condition=batch.condition,
         )
 
-    def entry(self, frame: tuple[int, int, int]) -> Case:
+    def entry(self, frame: tuple[int, int, int], condition: PyTree = None) -> Case:
         """What one case of this harvest looks like in a bank, for `ErrorBank.init`.
 
         Frames are kept as float16: in [-1, 1] it is eight times finer than bfloat16 at the same size.
+
+        Args:
+            frame: `(height, width, channels)`.
+            condition: a batch's condition, whose rows are kept as they are; None where there is none.
         """
         stored: Any = lambda frames: jax.ShapeDtypeStruct((frames, *frame), jnp.float16)  # noqa: E731
         number: Any = lambda *dims, dtype=jnp.int32: jax.ShapeDtypeStruct(dims, dtype)  # noqa: E731
@@ -119,6 +129,7 @@ class Harvest:
             domain=number(),
             step=number(),
             score=number(dtype=jnp.float32),
+            condition=jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), condition),
         )
 
     def advance(
@@ -145,8 +156,8 @@ class Harvest:
         """
         self._require_clips(reference, chains)
         of_step, of_reference, of_limit = _three(keys)
-        carry = self.generator.begin(params, chains.context, None)
-        _, chunk = self.generator.step(params, carry, of_step, None)
+        carry = self.generator.begin(params, chains.context, chains.condition)
+        _, chunk = self.generator.step(params, carry, of_step, chains.condition)
         referred = reference(chains.context, chunk, self._recorded(reference, chains), of_reference)
         write = referred.accept & (chains.position >= self.youngest)
         case = self._case(chains, referred, step)
@@ -171,6 +182,7 @@ class Harvest:
             domain=chains.domain,
             step=jnp.full_like(chains.position, step),
             score=referred.score,
+            condition=chains.condition,
         )
 
     def _recorded(self, reference: Reference, chains: Chains) -> Frames:

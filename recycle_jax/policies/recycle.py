@@ -7,6 +7,7 @@ whose recorded continuation stays the target.
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -22,7 +23,7 @@ from recycle_jax.typing import Params, PyTree, RowKeys, Rows
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ReplayCases(ExamplePolicy):
-    """Erroneous context and the target that consistently continues it, both from one case.
+    """Erroneous context and the target that consistently continues it, both from one case, under its condition.
 
     Attributes:
         bank: whose cases are drawn, any slot.
@@ -44,7 +45,9 @@ class ReplayCases(ExamplePolicy):
         if self.noise:
             context = noisy_context(context, level, of_noise)
         target = choose_rows(found, case.target.astype(x0.dtype), x0)
-        example = clean_example(generator, batch, of_fit, context=context, x0=target, level=level)
+        condition = jax.tree.map(lambda own, other: choose_rows(found, own, other), case.condition, batch.condition)
+        changes = {"context": context, "x0": target, "level": level, "condition": condition}
+        example = clean_example(generator, batch, of_fit, **changes)
         return Drawn(example=example, clean=jnp.logical_not(found), found=found)
 
 

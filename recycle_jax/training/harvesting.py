@@ -19,6 +19,8 @@ HarvestProgram = Callable[
     [Params, Reference, Chains, BankState, Batch, PRNGKey, Scalar],
     tuple[Chains, BankState, dict[str, Scalar]],
 ]
+HARVEST_STREAM = 0x4841
+"""Folded into the run's key, so that harvests draw apart from the corrections, whose keys start from the same one."""
 
 
 def make_harvest(harvest: Harvest, bank: ErrorBank, mesh: Mesh, steps: int) -> HarvestProgram:
@@ -43,8 +45,8 @@ def make_harvest(harvest: Harvest, bank: ErrorBank, mesh: Mesh, steps: int) -> H
         key: PRNGKey,
         step: Scalar,
     ) -> tuple[Chains, BankState, dict[str, Scalar]]:
-        restart = harvest.start(fresh.clip, fresh.domain)
-        of_call = jax.random.fold_in(key, step)
+        restart = harvest.start(fresh)
+        of_call = jax.random.fold_in(jax.random.fold_in(key, HARVEST_STREAM), step)
 
         def one(carry: tuple[Chains, BankState], i: Array) -> tuple[tuple[Chains, BankState], Array]:
             chains, state = carry

@@ -5,7 +5,8 @@
                    neither simulator nor other network is `errors.registered`
 
 Every phase is one call of the loop with its own optimiser: Adam (arXiv 1412.6980) on a warm-up and cosine
-schedule, gradients clipped to norm 1. Rivals of recycling are `train_phase` with another policy.
+schedule, gradients clipped to norm 1, and every phase hands out averaged parameters (`training.average`). Rivals of
+recycling are `train_phase` with another policy.
 """
 
 import dataclasses
@@ -27,6 +28,7 @@ from recycle_jax.policies.mixture import Mixture
 from recycle_jax.policies.noise import NoiseAugmentation
 from recycle_jax.policies.recycle import AddErrors, ReplayCases
 from recycle_jax.sharding import ROLES, place
+from recycle_jax.training.average import averaged, handed_out
 from recycle_jax.training.correct import make_correct
 from recycle_jax.training.harvesting import make_harvest
 from recycle_jax.training.loop import Harvesting, Observer, RunState, Schedule, resume, run
@@ -42,11 +44,13 @@ class Adam:
         learning_rate: at the top of the schedule.
         floor: learning rate at the end, as a share of the top.
         warmup: share of the updates in which the rate rises from 0.
+        average: updates over which parameters are averaged, as a share of the phase's; 0 hands out the newest.
     """
 
     learning_rate: float = 1e-3
     floor: float = 0.05
     warmup: float = 0.05
+    average: float = 0.3
 
     def build(self, updates: int) -> optax.GradientTransformation:
         """The transformation for a phase of so many updates."""
@@ -54,7 +58,8 @@ class Adam:
         schedule = optax.warmup_cosine_decay_schedule(
             0.0, self.learning_rate, rise, max(updates, rise + 1), self.learning_rate * self.floor
         )
-        return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
+        adam = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
+        return averaged(adam, max(1.0, self.average * updates)) if self.average else adam
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -118,7 +123,7 @@ def train_phase(
     adam: Adam = Adam(),  # noqa: B008 (frozen)
     observer: Observer = Observer(),  # noqa: B008 (frozen)
 ) -> Params:
-    """Trains without a bank, from `params` or from scratch, and returns the parameters."""
+    """Trains without a bank, from `params` or from scratch, and returns the averaged parameters."""
     optimizer = adam.build(schedule.updates)
     # The program donates its state: the caller keeps the parameters that it passed.
     own = None if params is None else jax.tree.map(jnp.copy, params)
@@ -127,7 +132,7 @@ def train_phase(
     if observer.checkpoints is not None:
         state = resume(observer.checkpoints, state)
     correct = make_correct(generator, policy, optimizer, mesh)
-    return run(correct, state, source, schedule, mesh, observer=observer).train.params
+    return handed_out(run(correct, state, source, schedule, mesh, observer=observer).train)
 
 
 def recycle_phase(
@@ -143,7 +148,10 @@ def recycle_phase(
     adam: Adam = Adam(),  # noqa: B008 (frozen)
     observer: Observer = Observer(),  # noqa: B008 (frozen)
 ) -> RunState:
-    """Rounds of harvest and correction, from `params`; returns the whole state, its bank included."""
+    """Rounds of harvest and correction, from `params`; returns the whole state, its bank included.
+
+    The parameters to use are `training.average.handed_out(state.train)`, or a watcher's `result(state)`.
+    """
     optimizer, bank = adam.build(schedule.updates), recycling.bank()
     harvest = Harvest(generator=generator, oldest=recycling.oldest)
     harvesting = Harvesting(
@@ -158,8 +166,8 @@ def recycle_phase(
     first = source.batch(schedule.first_batch, recycling.chains, harvesting.frames)
     state = RunState(
         train=place(with_optimizer(own, optimizer, key), mesh, ROLES.params),
-        bank=allocate(bank, harvest.entry(source.shape), mesh),
-        chains=place(harvest.start(first.clip, first.domain), mesh, ROLES.rows),
+        bank=allocate(bank, harvest.entry(source.shape, first.condition), mesh),
+        chains=place(harvest.start(first), mesh, ROLES.rows),
     )
     if observer.checkpoints is not None:
         state = resume(observer.checkpoints, state)

@@ -21,6 +21,7 @@ from recycle_jax.errors.bank import ErrorBank
 from recycle_jax.generators.base import Generator, clean_example, split_clip
 from recycle_jax.io import checkpoint
 from recycle_jax.io.writers import read_json, write_json
+from recycle_jax.training.average import handed_out
 from recycle_jax.training.cost import Cost, forward_flops
 from recycle_jax.training.loop import RunState
 from recycle_jax.training.watch import Best, Round, Watch
@@ -69,11 +70,11 @@ class Watcher:
             return
         seen = self._round(state, harvest)
         if self.directory is not None and not self.rounds:
-            self._load(self.directory, state.train.params)
+            self._load(self.directory, handed_out(state.train))
         self.rounds = [*(earlier for earlier in self.rounds if earlier.step < seen.step), seen]
         if self.best is None or self.watch.better(seen, self.best.round, self.rounds[0]):
             # The next step donates its parameters: keep a copy.
-            self.best = Best(round=seen, params=jax.tree.map(jnp.copy, state.train.params))
+            self.best = Best(round=seen, params=jax.tree.map(jnp.copy, handed_out(state.train)))
         if self.directory is not None:
             self._save(self.directory)
         for text in self.watch.warnings(self.rounds):
@@ -82,9 +83,9 @@ class Watcher:
     def result(self, state: RunState) -> Params:
         """The newest parameters, or the best round's if the newest round has collapsed."""
         if self.directory is not None and not self.rounds:
-            self._load(self.directory, state.train.params)
+            self._load(self.directory, handed_out(state.train))
         if self.best is None or not self.watch.warnings(self.rounds):
-            return state.train.params
+            return handed_out(state.train)
         return self.best.params
 
     def cost(self, params: Params) -> Cost:
@@ -95,7 +96,7 @@ class Watcher:
         return Cost(eval_flops_used_for_choices=flops)
 
     def _round(self, state: RunState, harvest: dict[str, float]) -> Round:
-        clean_loss, response = jax.device_get(self._look(state.train.params))
+        clean_loss, response = jax.device_get(self._look(handed_out(state.train)))
         stats = {} if self._stats is None else jax.device_get(self._stats(state.bank))
         return Round(
             step=int(state.train.step),

@@ -80,7 +80,7 @@ def batch_on(devices, number):
 
 def chains_on(devices):
     first = clips(100, frames=HARVEST.clip_frames(REFERENCE))
-    return place(HARVEST.start(first.clip, first.domain), mesh_of(devices), ROLES.rows)
+    return place(HARVEST.start(first), mesh_of(devices), ROLES.rows)
 
 
 def harvest_arguments(devices, params, chains, bank, number):

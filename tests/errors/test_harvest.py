@@ -7,11 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from recycle_jax.data.base import Batch
 from recycle_jax.errors.bank import ErrorBank
 from recycle_jax.errors.harvest import Harvest
 from recycle_jax.errors.references import Gate, Recorded
 from recycle_jax.generators.predictor import Predictor
 from recycle_jax.models.base import Network
+from recycle_jax.sharding import make_mesh
+from recycle_jax.training.harvesting import make_harvest
 
 ROWS, FRAME = 8, (2, 2, 1)
 OPEN = Recorded(gate=Gate(distance=10.0, mass=1e9))
@@ -36,7 +39,7 @@ def clips(frames, rows=ROWS):
 def harvested(harvest, steps, reference=OPEN, rows=ROWS):
     """Yields `(chains before, case, write)` of each step, and checks nothing."""
     clip = clips(harvest.clip_frames(reference), rows)
-    fresh = harvest.start(clip, jnp.arange(rows, dtype=jnp.int32))
+    fresh = harvest.start(Batch(clip=clip, domain=jnp.arange(rows, dtype=jnp.int32)))
     chains, advance = fresh, jax.jit(harvest.advance)
     for step in range(steps):
         keys = jax.random.split(jax.random.fold_in(jax.random.key(0), step), rows)
@@ -137,3 +140,30 @@ def test_ages_must_be_in_order(ages):
 def test_clips_are_as_long_as_the_reference_needs():
     harvest = Harvest(generator=brightening(0.01, context_frames=3, chunk_frames=2), oldest=4)
     assert harvest.clip_frames(Recorded()) == 3 + 5 * 2 + 1
+
+
+def test_a_chain_rolls_out_under_the_condition_of_its_clip_and_banks_it():
+    """Told slopes: with each row's own condition a generator has no errors, over restarts and in the bank too."""
+
+    def apply(params, context, level, condition):
+        return context[:, -1:] + condition["slope"][:, None, None, None, :]
+
+    generator = Predictor(network=Network(init=lambda key: {}, apply=apply), context_frames=2)
+    harvest = Harvest(generator=generator, oldest=3)
+    slope = jnp.arange(ROWS, dtype=jnp.float32)[:, None] / 1000.0
+    time = jnp.arange(harvest.clip_frames(OPEN), dtype=jnp.float32)[None, :, None, None, None]
+    clip = jnp.broadcast_to(slope[:, :, None, None, None] * time, (ROWS, time.shape[1], *FRAME))
+    fresh = Batch(clip=clip, domain=jnp.zeros(ROWS, jnp.int32), condition={"slope": slope})
+    bank = ErrorBank(capacity=64)
+    state = bank.init(harvest.entry(FRAME, fresh.condition))
+    program = make_harvest(harvest, bank, make_mesh(jax.devices()[:1]), 4)
+    chains = harvest.start(jax.tree.map(jnp.copy, fresh))
+    for step in range(2):
+        chains, state, metrics = program({}, OPEN, chains, state, fresh, jax.random.key(0), jnp.int32(step))
+        assert metrics["banked"] > 0 and metrics["score"] < 1e-10
+    kept = int(state.count.sum())
+    cases = bank.read(state)
+    told = np.asarray(cases.condition["slope"])[0, 0, :kept, 0]
+    assert len(np.unique(told)) > 2
+    pace = np.asarray(cases.target - cases.context[..., -1:, :, :, :], np.float32)[0, 0, :kept, 0, 0, 0, 0]
+    np.testing.assert_allclose(pace, told, atol=1e-4)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from recycle_jax.data.base import Batch
 from recycle_jax.errors.harvest import Harvest
 from recycle_jax.errors.references import Gate, Recorded
 from recycle_jax.errors.registered import Registered
@@ -94,8 +95,8 @@ def test_pull_holds_displacement_at_its_share(pull, behind):
     harvest = Harvest(generator=slow(SPEED - 0.1), oldest=16)
     reference = Registered(registration=EXACT, pull=pull, gate=OPEN)
     clip = walking(harvest.clip_frames(reference))
-    fresh = harvest.start(clip, jnp.zeros(ROWS, jnp.int32))
-    chains = harvest.start(clip, jnp.zeros(ROWS, jnp.int32)).replace(limit=jnp.full(ROWS, 16))
+    fresh = harvest.start(Batch(clip=clip, domain=jnp.zeros(ROWS, jnp.int32)))
+    chains = harvest.start(Batch(clip=clip, domain=jnp.zeros(ROWS, jnp.int32))).replace(limit=jnp.full(ROWS, 16))
     advance = jax.jit(harvest.advance)
     for step in range(16):
         keys = jax.random.split(jax.random.key(step), ROWS)

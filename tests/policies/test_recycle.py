@@ -1,5 +1,7 @@
 """Recycling of complete cases: clean and counted without any, and the case's own frames with them."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,9 +26,14 @@ def bank_state(predictor, fill):
     state = BANK.init(Harvest(generator=predictor).entry((2, 2, 1)))
     if fill == EMPTY:
         return state
+    return insert(BANK, state, one_case_a_shard(), jnp.zeros(2, jnp.int32), jnp.ones(2, bool))
+
+
+def one_case_a_shard():
+    """Two rows."""
     frames = lambda value, count: jnp.full((2, count, 2, 2, 1), value, jnp.float32)  # noqa: E731
     numbers = jnp.zeros(2, jnp.int32)
-    case = Case(
+    return Case(
         context=frames(0.5, 2),
         clean_context=frames(0.25, 2),
         target=frames(0.125, 1),
@@ -35,7 +42,6 @@ def bank_state(predictor, fill):
         step=numbers,
         score=jnp.zeros(2, jnp.float32),
     )
-    return insert(BANK, state, case, numbers, jnp.ones(2, bool))
 
 
 @pytest.mark.parametrize("policy", [ReplayCases(bank=BANK), AddErrors(bank=BANK)])
@@ -57,6 +63,19 @@ def test_a_case_is_replayed_whole(predictor, batch_of, keys_of):
     assert np.all(drawn.example.context == 0.5)
     assert np.all(drawn.example.x0 == 0.125) and np.all(drawn.example.x_injected == 0.125)
     assert not np.any(drawn.clean) and np.all(drawn.found)
+
+
+def test_a_case_is_replayed_under_its_own_condition(predictor, batch_of, keys_of):
+    """Rows of the empty shard keep the batch's."""
+    told = lambda value, rows: {"push": jnp.full((rows, 1), value, jnp.float32)}  # noqa: E731
+    state = BANK.init(Harvest(generator=predictor).entry((2, 2, 1), told(0.0, 1)))
+    case = dataclasses.replace(one_case_a_shard(), condition=told(0.75, 2))
+    state = insert(BANK, state, case, jnp.zeros(2, jnp.int32), jnp.asarray([True, False]))
+    batch = batch_of(4).replace(condition=told(0.25, 4))
+    example = examples(ReplayCases(bank=BANK), predictor, state, batch, keys_of(4)).example
+    np.testing.assert_array_equal(example.condition["push"][:, 0], [0.75, 0.75, 0.25, 0.25])
+    added = examples(AddErrors(bank=BANK), predictor, state, batch, keys_of(4)).example
+    np.testing.assert_array_equal(added.condition["push"][:, 0], 0.25)
 
 
 def test_a_replayed_context_may_be_noised_and_says_so(predictor, batch_of, keys_of):

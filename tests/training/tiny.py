@@ -93,7 +93,7 @@ class Program:
         return RunState(
             train=init_state(self.generator, self.optimizer, jax.random.key(3)),
             bank=self.bank.init(self.harvest.entry(SHAPE)),
-            chains=self.harvest.start(first.clip, first.domain),
+            chains=self.harvest.start(first),
         )
 
     def run(self, state, observer, source=None, **schedule):
