@@ -80,7 +80,7 @@ class Budget:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Choices:
-    """What was tuned, on a seed that is not reported; but the balls' brake on two that are, see NOTES.md.
+    """What was tuned, on seeds that are not reported; but the balls' brake on two that are, see NOTES.md.
 
     Attributes:
         noise: strongest noise of noise augmentation.
@@ -128,9 +128,8 @@ class Arena:
         generator: who is trained.
         source: `seed -> clips`.
         held_out: clips that nothing trains on.
-        starts: real starts of the judged rollouts.
-        truth: `frames -> [t, h, w, c]`, how the first of them really goes on, as far as that is known.
-        monitor: the judge, its bands included.
+        truth: `frames -> [t, h, w, c]`, how the judge's first start really goes on, as far as that is known.
+        judge: who judges its rollouts, bands included.
         long: makes who judges a few long rollouts, or None where real video is not as long.
         reference: `continued` for this world, or None where there is no simulator.
         budget, choices, recycling: see there.
@@ -142,9 +141,8 @@ class Arena:
     generator: Generator
     source: Callable[[int], ClipSource]
     held_out: ClipSource
-    starts: Frames
     truth: Callable[[int], Any]
-    monitor: Monitor
+    judge: Judge
     long: Callable[[], Judge] | None
     continued: Reference | None
     budget: Budget

@@ -128,7 +128,7 @@ def assemble(
     """Cells to results: bands, summary, headline, origin; writes `results.json`."""
     trials = dict(contest.tuning_trials)
     cells = [{**cell, "tuning_trials": trials.get(cell["method"].partition("+")[0], 0)} for cell in cells]
-    bands = {p.world: p.monitor.bands for p in places if p.monitor.bands is not None}
+    bands = {p.world: p.judge.monitor.bands for p in places if p.judge.monitor.bands is not None}
     results = {
         "schema_version": 1,
         "experiment": contest.experiment,
@@ -211,10 +211,10 @@ def _train(place: Arena, seed: int, method: str, workdir: Workdir) -> Trained:
 
 
 def _finish_cell(contest: Contest, place: Arena, seed: int, method: str, trained: Trained, workdir: Workdir) -> None:
-    cell = _cell(place, seed, method, trained, Judge(monitor=place.monitor, starts=place.starts))
+    cell = _cell(place, seed, method, trained, place.judge)
     if seed == contest.seeds[0]:
         key = jax.random.key(10_000 + seed)
-        frames = strip_frames(place.generator, trained.params, place.starts[:1], key, contest.strip_frames)
+        frames = strip_frames(place.generator, trained.params, place.judge.starts[:1], key, contest.strip_frames)
         _save_pictures(_picture_path(workdir, place, method), frames[0])
     write_json(_cell_path(workdir, place, seed, method), cell)
     exits = np.median(cell["rollouts"]["exit_frame"])

@@ -156,10 +156,15 @@ def footage_statistics(context: int) -> Statistics:
 
 
 def footage_windows(clips: ArrayClips, frames: int, count: int) -> Frames:
-    """`count` windows spread evenly over all that the clips have, `[count, frames, h, w, c]`."""
+    """The livelier half of windows spread evenly over all that the clips have, `[count, frames, h, w, c]`.
+
+    Recorded things rest at times. Where resting windows counted, a rollout that freezes would be like real video.
+    """
     there = clips.windows(frames)
-    places = np.linspace(0, there - 1, count).astype(int)
-    return jnp.asarray(np.stack([clips.window(int(i), frames)[0] for i in places]))
+    places = np.linspace(0, there - 1, 2 * count).astype(int)
+    windows = np.stack([clips.window(int(i), frames)[0] for i in places])
+    motion = np.square(np.diff(windows, axis=1)).mean(axis=(1, 2, 3, 4))
+    return jnp.asarray(windows[np.sort(np.argsort(motion)[-count:])])
 
 
 def footage_bands(calibration: ArrayClips, check: ArrayClips, statistics: Statistics, judging: Judging) -> Bands:

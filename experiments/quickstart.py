@@ -3,9 +3,8 @@
 Question: a small generator of a bouncing ball slows it down, swells it and loses it on its own output. What do a few
 rounds of error recycling change, against training on, and against noise augmentation, at the same total cost?
 
-Expected: in most runs the recycled generator's balls bounce on for hundreds of frames where the others' are slow or
-gone; not in all, since one training run differs from the next even in the order of its sums. `experiments.worlds` has
-the evidence over seeds.
+Expected: the recycled generator's ball bounces on past the thousandth frame where the others' is slow or gone after one
+or two hundred. `experiments.worlds` has the evidence over seeds.
 
     python -m experiments.quickstart
 

@@ -51,7 +51,8 @@ class Watch:
     """Limits of a healthy run.
 
     Attributes:
-        forgetting: how many times its first value the clean loss may be.
+        forgetting: how many times its first value the clean loss may be. Averaged parameters start so low that healthy
+            runs end at 1.2 to 4 times it.
         growth: how many times its first value the score may be.
         accepted: smallest share of cases that pass the gate.
         gain: how many times its first value the gain may be.
@@ -59,7 +60,7 @@ class Watch:
         patience: rounds after which the watch speaks; the first ones are noisy.
     """
 
-    forgetting: float = 1.5
+    forgetting: float = 8.0
     growth: float = 4.0
     accepted: float = 0.3
     gain: float = 2.0

@@ -28,13 +28,13 @@ def rounds(**newest):
 
 def test_a_healthy_run_hears_nothing():
     assert Watch().warnings(rounds()) == []
-    assert Watch().warnings(rounds(clean_loss=1.4, score=0.03, gain=1.5, norms=(3.9, 9.0))) == []
+    assert Watch().warnings(rounds(clean_loss=4.0, score=0.03, gain=1.5, norms=(3.9, 9.0))) == []
 
 
 @pytest.mark.parametrize(
     "newest,what,remedy",
     [
-        ({"clean_loss": 1.6}, "clean loss 1.6 is over 1.5 x its start 1", "larger share of the batch"),
+        ({"clean_loss": 8.5}, "clean loss 8.5 is over 8 x its start 1", "larger share of the batch"),
         ({"gain": 1.7}, "gain 1.7 of a small error is over 2 x its start 0.8", "noise augmentation"),
         ({"score": 0.05}, "rollout errors 0.05 are over 4 x", "tighten the reference's gate"),
         ({"accepted": 0.2}, "only 20% of the cases", "lower the oldest age"),
@@ -60,7 +60,7 @@ def test_of_two_rounds_the_one_that_does_not_forget_then_the_healthier_is_better
     assert watch.better(better(age=16.0), WELL, WELL) and not watch.better(better(age=4.0), WELL, WELL)
     assert watch.better(better(score=0.005), WELL, WELL) and watch.better(better(accepted=0.95), WELL, WELL)
     assert watch.better(WELL, WELL, WELL), "of equals the newer"
-    forgot = better(clean_loss=2.0, age=32.0)
+    forgot = better(clean_loss=9.0, age=32.0)
     assert not watch.better(forgot, WELL, WELL) and watch.better(WELL, forgot, WELL)
     assert not watch.better(better(clean_loss=float("nan")), WELL, WELL)
     assert not watch.better(better(score=float("nan")), WELL, WELL)
