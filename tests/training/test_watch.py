@@ -88,9 +88,20 @@ def make(program, held_out):
 
 
 def state_of(program, step, **params):
+    """A run whose newest and averaged parameters are the given ones."""
     train = program.fresh().train
     params = {name: jnp.float32(params.get(name, value)) for name, value in train.params.items()}
-    return RunState(train=train.replace(params=params, step=jnp.int32(step)))
+    optimizer = train.opt_state._replace(average=params)
+    return RunState(train=train.replace(params=params, opt_state=optimizer, step=jnp.int32(step)))
+
+
+def test_what_is_looked_at_and_kept_is_the_average(program, make):
+    watcher, state = make(), state_of(program, 1, **PERFECT)
+    noisy = state.train.replace(params={name: value + 1.0 for name, value in state.train.params.items()})
+    watcher(RunState(train=noisy), HARVEST)
+    assert watcher.rounds[0].clean_loss < 1e-8
+    assert watcher.best.params["newest"] == np.float32(PERFECT["newest"])
+    assert watcher.result(RunState(train=noisy))["newest"] == np.float32(PERFECT["newest"])
 
 
 PERFECT = {"newest": 2.0 * np.cos(0.5), "older": -1.0, "offset": 0.0}
