@@ -131,7 +131,7 @@ class Arena:
         truth: `frames -> [t, h, w, c]`, how the judge's first start really goes on, as far as that is known.
         judge: who judges its rollouts, bands included.
         long: makes who judges a few long rollouts, or None where real video is not as long.
-        reference: `continued` for this world, or None where there is no simulator.
+        continued: the simulator's reference for this world, or None where there is none.
         budget, choices, recycling: see there.
         mesh: where everything runs.
     """

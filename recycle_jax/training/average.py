@@ -6,8 +6,8 @@ the same slip a thousand times and does. An exponential moving average over the 
     a <- a + (theta - a) / horizon
 
 takes most of it away (averaging of iterates: Polyak and Juditsky 1992, doi 10.1137/0330046; as diffusion models are
-sampled since arXiv 2006.11239, section 4). It lives in the optimiser's state, so that checkpoints hold it and a refused
-step leaves it alone.
+sampled since arXiv 2006.11239, appendix B). It lives in the optimiser's state, so that checkpoints hold it and a
+refused step leaves it alone.
 """
 
 from typing import Any, NamedTuple

@@ -20,9 +20,9 @@ from recycle_jax.training.state import with_optimizer
 START = {"a": jnp.asarray([1.0, -2.0]), "b": jnp.asarray(3.0)}
 
 
-def trained(optimizer, gradients, start=None):
+def trained(optimizer, gradients):
     """The states after each of the gradients."""
-    state = with_optimizer(start or START, optimizer, jax.random.key(0))
+    state = with_optimizer(START, optimizer, jax.random.key(0))
     for value in gradients:
         gradient = jax.tree.map(lambda leaf, v=value: jnp.full_like(leaf, v), state.params)
         state, _, _ = update(state, optimizer, jnp.asarray(0.0), gradient)

@@ -19,6 +19,7 @@ from recycle_jax.training.watcher import Watcher
 
 WELL = Round(step=0, clean_loss=1.0, score=0.01, accepted=0.9, age=8.0, gain=0.8, entries=(4, 4), norms=(1.0, 0.0))
 HARVEST = {"score": 0.01, "accepted": 0.9, "age": 8.0, "banked": 4.0}
+PERFECT = {"newest": 2.0 * np.cos(0.5), "older": -1.0, "offset": 0.0}
 
 
 def rounds(**newest):
@@ -102,9 +103,6 @@ def test_what_is_looked_at_and_kept_is_the_average(program, make):
     assert watcher.rounds[0].clean_loss < 1e-8
     assert watcher.best.params["newest"] == np.float32(PERFECT["newest"])
     assert watcher.result(RunState(train=noisy))["newest"] == np.float32(PERFECT["newest"])
-
-
-PERFECT = {"newest": 2.0 * np.cos(0.5), "older": -1.0, "offset": 0.0}
 
 
 def test_a_look_measures_clean_loss_and_gain(program, make):
