@@ -220,8 +220,7 @@ def tune_with(arena: Arena, base: Trained, policy: HistoryPolicy, seed: int, obs
     """Any policy without a bank, from B's parameters, for the extra budget."""
     each = update_flops(arena.generator, policy, _forward(arena), arena.budget.rows)
     updates = max(1, round(extra_flops(arena) / each))
-    ahead = round(policy.rollout_steps) if policy.rollout_steps else 0
-    schedule = _schedule(arena, updates, arena.generator.context_frames + 1 + ahead, 10_000_000)
+    schedule = _schedule(arena, updates, policy.clip_frames(arena.generator), 10_000_000)
     params, seconds = _timed(
         train_phase,
         arena.generator,

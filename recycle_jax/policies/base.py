@@ -3,8 +3,12 @@
 Every remedy for drift that changes training is one of these, so that comparing remedies is a loop over values.
 Randomness comes only from the per-row keys, which the training step folds from the *global* row, so that a
 policy draws the same on 1 and on 8 devices.
+
+A policy may remember something from step to step: banked errors, how far a curriculum is, a critic. Its *memory* takes
+the place of the bank: `begin` makes it, `loss` reads it, `record` returns the next one.
 """
 
+import dataclasses
 from typing import Any, Protocol, runtime_checkable
 
 import jax.numpy as jnp
@@ -13,7 +17,7 @@ from jax import Array
 
 from recycle_jax.data.base import Batch
 from recycle_jax.generators.base import Example, Generator
-from recycle_jax.typing import Frames, Params, PyTree, RowFlags, RowKeys, Scalar, Sigma
+from recycle_jax.typing import Frames, Params, PRNGKey, PyTree, RowFlags, RowKeys, Scalar, Sigma
 
 
 @struct.dataclass(kw_only=True)
@@ -27,6 +31,7 @@ class Aux:
         domain: `[b]` int32.
         metrics: scalars, averaged over rows and devices.
         empty_draws: int32 scalar, rows that asked the bank and found nothing.
+        memo: whatever else `record` needs, leaves `[b, ...]`.
     """
 
     residual: Frames
@@ -35,6 +40,7 @@ class Aux:
     domain: Array
     metrics: dict[str, Scalar]
     empty_draws: Scalar
+    memo: PyTree = None
 
 
 @struct.dataclass(kw_only=True)
@@ -52,16 +58,43 @@ class Drawn:
     found: RowFlags
 
 
-@runtime_checkable
-class HistoryPolicy(Protocol):
-    """A training loss, and what it leaves in the bank.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Calls:
+    """Network calls that one row of a batch costs.
 
     Attributes:
-        rollout_steps: generator steps that a row costs on average, besides forward and backward.
+        forward: without gradient, those that rematerialisation repeats included.
+        backward: with gradient, each as dear as three forward calls.
     """
 
+    forward: float = 0.0
+    backward: float = 1.0
+
     @property
-    def rollout_steps(self) -> float: ...
+    def forwards(self) -> float:
+        """All of them, in forward calls."""
+        return self.forward + 3.0 * self.backward
+
+
+@runtime_checkable
+class HistoryPolicy(Protocol):
+    """A training loss, and what it leaves in the bank."""
+
+    def calls(self, generator: Generator) -> Calls:
+        """What a row costs on average."""
+        ...
+
+    def clip_frames(self, generator: Generator) -> int:
+        """Frames that the clips of a batch must have."""
+        ...
+
+    def begin(self, generator: Generator, batch: Batch, shards: int, key: PRNGKey) -> PyTree:
+        """What the policy remembers before the first step: leaves `[shards, ...]`, or None.
+
+        Only the shapes of `batch` count. Each of the `shards` devices works on its own part: what should stay the
+        same everywhere starts the same and is changed by means over devices.
+        """
+        ...
 
     def loss(
         self, params: Params, generator: Generator, bank: PyTree, batch: Batch, keys: RowKeys
@@ -77,10 +110,18 @@ class HistoryPolicy(Protocol):
 class ExamplePolicy:
     """The usual policy: it makes examples, and the generator's own loss does the rest."""
 
-    @property
-    def rollout_steps(self) -> float:
-        """No rollouts."""
-        return 0.0
+    def calls(self, generator: Generator) -> Calls:
+        """Forward and backward, once."""
+        del generator
+        return Calls()
+
+    def clip_frames(self, generator: Generator) -> int:
+        """A context and the chunk after it."""
+        return generator.context_frames + generator.chunk_frames
+
+    def begin(self, generator: Generator, batch: Batch, shards: int, key: PRNGKey) -> PyTree:
+        """Remembers nothing."""
+        del generator, batch, shards, key
 
     def examples(self, params: Params, generator: Generator, bank: PyTree, batch: Batch, keys: RowKeys) -> Drawn:
         """Makes the training examples of a batch; what subclasses are for."""
@@ -128,3 +169,12 @@ def all_clean(example: Example) -> Drawn:
 def choose_rows(flag: RowFlags, yes: Any, no: Any) -> Any:
     """Row-wise `where` on arrays whose first axis is `b`."""
     return jnp.where(flag.reshape(-1, *[1] * (yes.ndim - 1)), yes, no)
+
+
+def require_frames(batch: Batch, need: int, purpose: str, otherwise: str) -> None:
+    """Raises ValueError where clips are shorter than `need` frames; a slice past the end would start earlier."""
+    if batch.clip.shape[1] < need:
+        raise ValueError(
+            f"clips of {batch.clip.shape[1]} frames are too short for {purpose}: "
+            f"draw clips of {need} frames, or {otherwise}"
+        )

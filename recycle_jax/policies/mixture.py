@@ -12,8 +12,8 @@ import jax.numpy as jnp
 
 from recycle_jax.data.base import Batch
 from recycle_jax.generators.base import Generator
-from recycle_jax.policies.base import Aux, Drawn, ExamplePolicy
-from recycle_jax.typing import Params, PyTree, RowKeys, Scalar
+from recycle_jax.policies.base import Aux, Calls, Drawn, ExamplePolicy
+from recycle_jax.typing import Params, PRNGKey, PyTree, RowKeys, Scalar
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,10 +35,29 @@ class Mixture(ExamplePolicy):
         """Rows after which the sharing repeats; batches must be divisible by it."""
         return sum(rows for rows, _ in self.parts)
 
-    @property
-    def rollout_steps(self) -> float:
+    def calls(self, generator: Generator) -> Calls:
         """The parts', weighed by their rows."""
-        return sum(rows * policy.rollout_steps for rows, policy in self.parts) / self.period
+        billed = [(rows / self.period, policy.calls(generator)) for rows, policy in self.parts]
+        return Calls(
+            forward=sum(share * calls.forward for share, calls in billed),
+            backward=sum(share * calls.backward for share, calls in billed),
+        )
+
+    def clip_frames(self, generator: Generator) -> int:
+        """The longest that a part needs."""
+        return max(policy.clip_frames(generator) for _, policy in self.parts)
+
+    def begin(self, generator: Generator, batch: Batch, shards: int, key: PRNGKey) -> PyTree:
+        """What the one part remembers that remembers anything: there is one memory.
+
+        Raises:
+            ValueError: if more than one does.
+        """
+        made = [policy.begin(generator, batch, shards, key) for _, policy in self.parts]
+        there = [memory for memory in made if memory is not None]
+        if len(there) > 1:
+            raise ValueError(f"{len(there)} parts have a memory of their own, but a mixture has one: leave one of them")
+        return there[0] if there else None
 
     def examples(self, params: Params, generator: Generator, bank: PyTree, batch: Batch, keys: RowKeys) -> Drawn:
         """Each policy's examples of its own rows, put back in order."""

@@ -26,7 +26,7 @@ from recycle_jax.errors.inject import Errors, Gates, Open, flip, inject, require
 from recycle_jax.errors.slots import OneSlot, SlotMap
 from recycle_jax.generators.base import Example, Generator, clean_example
 from recycle_jax.policies.base import Aux, Drawn, ExamplePolicy
-from recycle_jax.typing import Frames, Params, PyTree, RowInts, RowKeys, Scalar, Sigma
+from recycle_jax.typing import Frames, Params, PRNGKey, PyTree, RowInts, RowKeys, Scalar, Sigma
 
 OLDEST = 2**31 - 1
 """No limit of age."""
@@ -91,6 +91,12 @@ class OneStepErrors(ExamplePolicy):
                 "aligned=False with exact_target: errors of another noise level make its pull unbounded; "
                 "use ClippedExact(most=…) or aligned=True"
             )
+
+    def begin(self, generator: Generator, batch: Batch, shards: int, key: PRNGKey) -> PyTree:
+        """An empty bank of residuals, of as many shards as the bank has."""
+        del shards, key
+        height, width, channels = batch.clip.shape[2:]
+        return self.bank.init(ResidualEntry.entry(generator.chunk_frames, (height, width, channels)))
 
     def examples(self, params: Params, generator: Generator, bank: PyTree, batch: Batch, keys: RowKeys) -> Drawn:
         """The batch with drawn errors where gates are open and the bank had one."""

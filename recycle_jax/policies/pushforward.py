@@ -13,7 +13,7 @@ from jax import Array
 from recycle_jax import flow_matching as fm
 from recycle_jax.data.base import Batch
 from recycle_jax.generators.base import Generator, clean_example
-from recycle_jax.policies.base import Drawn, ExamplePolicy
+from recycle_jax.policies.base import Calls, Drawn, ExamplePolicy, require_frames
 from recycle_jax.typing import Frames, Params, PyTree, RowKeys
 
 
@@ -31,21 +31,19 @@ class Pushforward(ExamplePolicy):
         if self.steps < 1:
             raise ValueError(f"steps is {self.steps}, must be at least 1: use TeacherForcing for 0")
 
-    @property
-    def rollout_steps(self) -> float:
+    def calls(self, generator: Generator) -> Calls:
         """Every row is rolled out to the oldest age, whatever age it then uses."""
-        return float(self.steps)
+        return Calls(forward=float(self.steps * generator.calls_per_step))
+
+    def clip_frames(self, generator: Generator) -> int:
+        """Up to the target of the oldest age."""
+        return generator.context_frames + (self.steps + 1) * generator.chunk_frames
 
     def examples(self, params: Params, generator: Generator, bank: PyTree, batch: Batch, keys: RowKeys) -> Drawn:
         """Rolls out without gradient and picks each row's history at its own age."""
         del bank
         context_frames, chunk = generator.context_frames, generator.chunk_frames
-        need = context_frames + (self.steps + 1) * chunk
-        if batch.clip.shape[1] < need:
-            raise ValueError(
-                f"clips of {batch.clip.shape[1]} frames are too short for {self.steps} pushforward steps: "
-                f"draw clips of {need} frames, or lower steps"
-            )
+        require_frames(batch, self.clip_frames(generator), f"{self.steps} pushforward steps", "lower steps")
         of_fit, of_age, of_roll = fm.split_rows(keys, 3)
         rolled = rolled_clip(params, generator, batch, of_roll, self.steps)
         age = jax.vmap(lambda k: jax.random.randint(k, (), 0, self.steps + 1))(of_age)

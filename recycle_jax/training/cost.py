@@ -3,7 +3,7 @@
 XLA counts the body of a scan once, whatever its trip count; so one un-scanned forward call of one row, `F`, is
 lowered and counted, and everything else follows from how often it is made:
 
-    update       rows (3 F + s c F)     forward and backward, s rollout steps of c calls for the history  (1)
+    update       rows (n + 3 g) F       n calls without gradient and g with one, `policies.base.Calls`    (1)
     harvest      chains steps (c F + R) c calls for a chunk, R for the reference's own network            (2)
 
 Only the generator's and the reference's networks are counted; optimiser, bank and simulator are not.
@@ -68,7 +68,7 @@ def forward_flops(generator: Generator, params: Params, shape: tuple[int, int, i
 
 def update_flops(generator: Generator, policy: HistoryPolicy, forward: float, rows: int) -> float:
     """Equation (1)."""
-    return rows * forward * (3.0 + policy.rollout_steps * generator.calls_per_step)
+    return rows * forward * policy.calls(generator).forwards
 
 
 def harvest_flops(generator: Generator, forward: float, reference: float, chains: int, steps: int) -> float:

@@ -35,6 +35,9 @@ from recycle_jax.training.loop import Harvesting, Observer, RunState, Schedule, 
 from recycle_jax.training.state import init_state, with_optimizer
 from recycle_jax.typing import Params, PRNGKey
 
+MEMORY_STREAM = 0x4D45
+"""Folded into a phase's key for what its policy remembers."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Adam:
@@ -123,12 +126,14 @@ def train_phase(
     adam: Adam = Adam(),  # noqa: B008 (frozen)
     observer: Observer = Observer(),  # noqa: B008 (frozen)
 ) -> Params:
-    """Trains without a bank, from `params` or from scratch, and returns the averaged parameters."""
+    """Trains without harvests, from `params` or from scratch, and returns the averaged parameters."""
     optimizer = adam.build(schedule.updates)
     # The program donates its state: the caller keeps the parameters that it passed.
     own = None if params is None else jax.tree.map(jnp.copy, params)
     train = init_state(generator, optimizer, key) if own is None else with_optimizer(own, optimizer, key)
-    state = RunState(train=place(train, mesh, ROLES.params))
+    first = source.batch(schedule.first_batch, schedule.rows, schedule.frames)
+    memory = policy.begin(generator, first, mesh.size, jax.random.fold_in(key, MEMORY_STREAM))
+    state = RunState(train=place(train, mesh, ROLES.params), bank=place(memory, mesh, ROLES.bank))
     if observer.checkpoints is not None:
         state = resume(observer.checkpoints, state)
     correct = make_correct(generator, policy, optimizer, mesh)
