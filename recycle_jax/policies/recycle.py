@@ -14,11 +14,12 @@ from jax import Array
 from recycle_jax import flow_matching as fm
 from recycle_jax.data.base import Batch
 from recycle_jax.errors.bank import AnySlot, ErrorBank
+from recycle_jax.errors.controls import Remake
 from recycle_jax.errors.harvest import Case
 from recycle_jax.generators.base import Generator, clean_example, split_clip
 from recycle_jax.policies.base import Drawn, ExamplePolicy, choose_rows
 from recycle_jax.policies.noise import noisy_context
-from recycle_jax.typing import Params, PyTree, RowKeys, Rows
+from recycle_jax.typing import Frames, Params, PyTree, RowKeys, Rows
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,18 +30,20 @@ class ReplayCases(ExamplePolicy):
         bank: whose cases are drawn, any slot.
         noise: white noise up to this standard deviation is added to the context, its level told to the network;
             0 adds none.
+        remake: what errors are turned into, for the controls of `errors.controls`; None leaves them as they are.
     """
 
     bank: ErrorBank
     noise: float = 0.0
+    remake: Remake | None = None
 
     def examples(self, params: Params, generator: Generator, bank: PyTree, batch: Batch, keys: RowKeys) -> Drawn:
         """Cases where the bank has them, clean rows elsewhere."""
         del params
-        of_fit, of_draw, of_level, of_noise = fm.split_rows(keys, 4)
+        of_fit, of_draw, of_level, of_noise, of_remake = fm.split_rows(keys, 5)
         case, found = draw_cases(self.bank, bank, of_draw)
         context, x0 = split_clip(batch.clip, generator.context_frames, generator.chunk_frames)
-        context = choose_rows(found, case.context.astype(context.dtype), context)
+        context = choose_rows(found, self._history(case, of_remake).astype(context.dtype), context)
         level = _levels(of_level, self.noise)
         if self.noise:
             context = noisy_context(context, level, of_noise)
@@ -49,6 +52,13 @@ class ReplayCases(ExamplePolicy):
         changes = {"context": context, "x0": target, "level": level, "condition": condition}
         example = clean_example(generator, batch, of_fit, **changes)
         return Drawn(example=example, clean=jnp.logical_not(found), found=found)
+
+    def _history(self, case: Case, keys: RowKeys) -> Frames:
+        if self.remake is None:
+            return case.context
+        clean = case.clean_context.astype(jnp.float32)
+        remade = self.remake(case.context.astype(jnp.float32) - clean, keys)
+        return jnp.clip(clean + remade, -1.0, 1.0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

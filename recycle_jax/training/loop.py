@@ -32,7 +32,7 @@ from recycle_jax.training.correct import Correct
 from recycle_jax.training.harvesting import HarvestProgram
 from recycle_jax.training.interrupt import Interrupted, deferred_interrupt
 from recycle_jax.training.state import TrainState
-from recycle_jax.typing import PyTree
+from recycle_jax.typing import Params, PyTree
 
 
 @struct.dataclass(kw_only=True)
@@ -89,6 +89,8 @@ class Harvesting:
         chains: how many.
         frames: frames of a start clip.
         every: updates between harvests.
+        until: updates after which nothing is harvested any more, 0 for never: a bank that grows stale, for a control.
+        rolls_out: parameters that roll out in place of those in training: another model's errors, for a control.
     """
 
     program: HarvestProgram
@@ -97,6 +99,12 @@ class Harvesting:
     chains: int
     frames: int
     every: int
+    until: int = 0
+    rolls_out: Params | None = None
+
+    def due(self, step: int) -> bool:
+        """Whether step `step` begins with a harvest."""
+        return step % self.every == 0 and (not self.until or step < self.until)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -150,7 +158,7 @@ def run(
     clock = time.perf_counter()
     with deferred_interrupt() as interrupted, progress(observer.label, schedule.updates - start) as advance:
         for step in range(start, schedule.updates):
-            if harvesting is not None and step % harvesting.every == 0:
+            if harvesting is not None and harvesting.due(step):
                 state, harvested = _harvest(harvesting, state, schedule.first_batch + step, mesh)
             batch = source.batch(schedule.first_batch + step, schedule.rows, schedule.frames)
             train, bank, metrics = correct(state.train, state.bank, place(batch, mesh, ROLES.rows))
@@ -191,7 +199,7 @@ def resume(directory: Path, fresh: RunState) -> RunState:
 def _harvest(harvesting: Harvesting, state: RunState, number: int, mesh: Mesh) -> tuple[RunState, dict[str, Any]]:
     fresh = place(harvesting.clips.batch(number, harvesting.chains, harvesting.frames), mesh, ROLES.rows)
     chains, bank, metrics = harvesting.program(
-        state.train.params,
+        state.train.params if harvesting.rolls_out is None else harvesting.rolls_out,
         harvesting.reference,
         state.chains,
         state.bank,

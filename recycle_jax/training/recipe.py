@@ -19,6 +19,7 @@ from jax.sharding import Mesh
 from recycle_jax.data.base import ClipSource
 from recycle_jax.errors.bank import ErrorBank
 from recycle_jax.errors.capacity import allocate
+from recycle_jax.errors.controls import Remake
 from recycle_jax.errors.harvest import Harvest
 from recycle_jax.errors.references import Reference
 from recycle_jax.generators.base import Generator
@@ -106,12 +107,28 @@ class Recycling:
             )
         return ErrorBank(shards=self.shards, capacity=self.capacity // self.shards)
 
-    def policy(self, bank: ErrorBank) -> Mixture:
-        """Clean and banked history, row by row."""
+    def policy(self, bank: ErrorBank, remake: Remake | None = None) -> Mixture:
+        """Clean and banked history, row by row; `remake` changes the errors of replayed cases, for controls."""
         clean: ExamplePolicy = NoiseAugmentation(most=self.noise) if self.noise else TeacherForcing()
-        replay, add = ReplayCases(bank=bank, noise=self.noise), AddErrors(bank=bank, noise=self.noise)
+        replay = ReplayCases(bank=bank, noise=self.noise, remake=remake)
+        add = AddErrors(bank=bank, noise=self.noise)
         shares = ((self.clean_rows, clean), (self.case_rows, replay), (self.error_rows, add))
         return Mixture(parts=tuple((rows, policy) for rows, policy in shares if rows))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Control:
+    """What is taken from recycling to see whether it matters; nothing by default.
+
+    Attributes:
+        remake: other errors in place of the generator's own, see `errors.controls`.
+        until: updates after which the bank is not refreshed any more, 0 for never.
+        rolls_out: parameters whose errors are banked in place of those in training.
+    """
+
+    remake: Remake | None = None
+    until: int = 0
+    rolls_out: Params | None = None
 
 
 def train_phase(
@@ -152,6 +169,7 @@ def recycle_phase(
     *,
     adam: Adam = Adam(),  # noqa: B008 (frozen)
     observer: Observer = Observer(),  # noqa: B008 (frozen)
+    control: Control = Control(),  # noqa: B008 (frozen)
 ) -> RunState:
     """Rounds of harvest and correction, from `params`; returns the whole state, its bank included.
 
@@ -166,6 +184,8 @@ def recycle_phase(
         chains=recycling.chains,
         frames=harvest.clip_frames(reference),
         every=recycling.harvest_every,
+        until=control.until,
+        rolls_out=None if control.rolls_out is None else place(control.rolls_out, mesh, ROLES.params),
     )
     own = jax.tree.map(jnp.copy, params)
     first = source.batch(schedule.first_batch, recycling.chains, harvesting.frames)
@@ -176,5 +196,5 @@ def recycle_phase(
     )
     if observer.checkpoints is not None:
         state = resume(observer.checkpoints, state)
-    correct = make_correct(generator, recycling.policy(bank), optimizer, mesh)
+    correct = make_correct(generator, recycling.policy(bank, control.remake), optimizer, mesh)
     return run(correct, state, source, schedule, mesh, harvesting, observer)

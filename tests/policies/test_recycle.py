@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from recycle_jax.errors.bank import ErrorBank
+from recycle_jax.errors.controls import Shuffled
 from recycle_jax.errors.harvest import Case, Harvest
 from recycle_jax.policies.clean import TeacherForcing
 from recycle_jax.policies.mixture import Mixture
@@ -84,6 +85,14 @@ def test_a_replayed_context_may_be_noised_and_says_so(predictor, batch_of, keys_
     example = examples(policy, predictor, state, batch_of(8), keys_of(8)).example
     strength = np.abs(np.asarray(example.context) - 0.5).max(axis=(1, 2, 3, 4))
     assert np.all(strength < 5 * example.level) and np.all(example.level > 0) and example.level.max() <= 0.1
+    assert np.all(example.x0 == 0.125)
+
+
+def test_a_control_remakes_the_error_and_keeps_the_target(predictor, batch_of, keys_of):
+    """The error of the one case is 0.25 everywhere: half of it is left."""
+    policy = ReplayCases(bank=BANK, remake=Shuffled(amplitude=0.5))
+    example = examples(policy, predictor, bank_state(predictor, FULL), batch_of(4), keys_of(4)).example
+    np.testing.assert_allclose(example.context, 0.375, rtol=1e-6)
     assert np.all(example.x0 == 0.125)
 
 

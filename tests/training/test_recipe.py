@@ -1,6 +1,7 @@
 """The recipe: plain training learns, and recycling fills its bank from rollouts and trains on."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -10,7 +11,7 @@ from recycle_jax.policies.mixture import Mixture
 from recycle_jax.policies.recycle import ReplayCases
 from recycle_jax.sharding import make_mesh
 from recycle_jax.training.loop import Observer, Schedule
-from recycle_jax.training.recipe import Adam, Recycling, recycle_phase, train_phase
+from recycle_jax.training.recipe import Adam, Control, Recycling, recycle_phase, train_phase
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +60,30 @@ def test_recycling_fills_its_bank_and_trains_on_it(tiny, mesh):
     assert set(np.unique(cases.step)) <= {0, 2, 4} and np.all(np.asarray(cases.score) > 0.0)
     assert all(record["harvest_banked"] > 0 for record in records) and "loss_recycled" in records[-1]
     assert state.train.params["newest"] != start["newest"]
+
+
+@pytest.mark.parametrize("kept", ["newest", "stale", "foreign"])
+def test_controls_change_whose_errors_are_banked_and_when(tiny, mesh, kept):
+    """A stale bank keeps the tags of its first round; this foreign model makes nothing but zeros."""
+    generator, recycling = tiny.line(), Recycling(chains=4, oldest=3, harvest_every=2, capacity=8)
+    start = generator.init(jax.random.key(0))
+    foreign = jax.tree.map(jnp.zeros_like, start)
+    control = {"newest": Control(), "stale": Control(until=2), "foreign": Control(rolls_out=foreign)}[kept]
+    state = recycle_phase(
+        generator,
+        start,
+        Recorded(gate=Gate(distance=10.0, mass=10.0)),
+        tiny.Waves(),
+        recycling,
+        Schedule(updates=6, rows=4, frames=3),
+        jax.random.key(0),
+        mesh,
+        control=control,
+    )
+    cases = recycling.bank().read(state.bank)
+    assert set(np.unique(cases.step)) <= ({0} if kept == "stale" else {0, 2, 4})
+    newest = np.asarray(cases.context)[..., -1, :, :, :]
+    assert np.all(newest == 0.0) == (kept == "foreign")
 
 
 def test_the_policy_shares_the_rows_out():
