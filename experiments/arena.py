@@ -1,13 +1,7 @@
-"""Where remedies for drift compete: one source of clips, one generator, one budget, one judge.
-
-The budget is in FLOPs. B is teacher forcing. Every other method starts from B's parameters and spends the same
-extra FLOPs, a share of B's, on whatever it does: recycling on harvests and corrections, pushforward on rollouts and
-updates. So horizons are compared at equal cost, and cost is stated over B's.
-"""
+"""Where remedies for drift compete: one source of clips, one generator, one budget, one judge."""
 
 import dataclasses
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -19,27 +13,13 @@ from recycle_jax.data.worlds.base import DecodableWorld, continue_from
 from recycle_jax.data.worlds.clips import WorldClips
 from recycle_jax.drift.monitor import Monitor
 from recycle_jax.errors.references import Continued, Gate, Reference
-from recycle_jax.errors.registered import Registered
-from recycle_jax.errors.registration import Registration
 from recycle_jax.generators.base import Generator
 from recycle_jax.generators.predictor import Predictor
 from recycle_jax.generators.rectified_flow import RectifiedFlow
 from recycle_jax.models.conv import frame_unet, velocity_unet
-from recycle_jax.policies.base import HistoryPolicy
-from recycle_jax.policies.clean import TeacherForcing
-from recycle_jax.policies.noise import NoiseAugmentation
-from recycle_jax.policies.pushforward import Pushforward
-from recycle_jax.training.cost import Cost, forward_flops, harvest_flops, update_flops
-from recycle_jax.training.loop import Observer, Schedule
-from recycle_jax.training.recipe import Adam, Recycling, recycle_phase, train_phase
-from recycle_jax.training.watcher import Watcher
+from recycle_jax.training.cost import Cost
+from recycle_jax.training.recipe import Recycling
 from recycle_jax.typing import Frames, Params, RowKeys
-
-ROUND = 7
-"""Harvests between two looks of the watch."""
-
-Observing = Callable[[str], Observer]
-"""From the name of a phase to who is told of it."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -134,6 +114,9 @@ class Arena:
         continued: the simulator's reference for this world, or None where there is none.
         budget, choices, recycling: see there.
         mesh: where everything runs.
+        net: size of the generator's network, for methods that want another.
+        train_domain: what the generator trains on.
+        elsewhere: domain -> makes who judges it on video of another domain.
     """
 
     world: str
@@ -149,15 +132,26 @@ class Arena:
     choices: Choices
     recycling: Recycling
     mesh: Mesh
+    net: Net = Net()
+    train_domain: str = "all"
+    elsewhere: Mapping[str, Callable[[], Judge]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Trained:
-    """Parameters and their bill, all phases from scratch included."""
+    """Parameters and their bill, all phases from scratch included.
+
+    Attributes:
+        params: what is rolled out.
+        cost: of all training.
+        bank: its bytes and entries, where there is one.
+        generator: who rolls out, None for the arena's own.
+    """
 
     params: Params
     cost: Cost
     bank: dict[str, int] = dataclasses.field(default_factory=dict)
+    generator: Generator | None = None
 
 
 def build_generator(kind: str, shape: tuple[int, int, int], context: int, net: Net) -> Generator:
@@ -191,116 +185,6 @@ def simulator_reference(world: DecodableWorld, gate: Gate) -> Continued:
     return Continued(decode_and_run=decode_and_run, gate=gate)
 
 
-def train_base(arena: Arena, seed: int, observing: Observing) -> Trained:
-    """B: teacher forcing from scratch."""
-    budget, policy = arena.budget, TeacherForcing()
-    schedule = _schedule(arena, budget.base, arena.generator.context_frames + 1, 0)
-    params, seconds = _timed(
-        train_phase,
-        arena.generator,
-        policy,
-        arena.source(seed),
-        schedule,
-        jax.random.key(seed),
-        arena.mesh,
-        adam=Adam(learning_rate=budget.base_rate),
-        observer=observing("b"),
-    )
-    flops = budget.base * update_flops(arena.generator, policy, _forward(arena), budget.rows)
-    return Trained(params=params, cost=Cost(train_flops=flops, updates=budget.base, seconds=seconds))
-
-
-def extra_flops(arena: Arena) -> float:
-    """What every method may spend beyond B."""
-    update = update_flops(arena.generator, TeacherForcing(), _forward(arena), arena.budget.rows)
-    return arena.budget.extra * arena.budget.base * update
-
-
-def tune_with(arena: Arena, base: Trained, policy: HistoryPolicy, seed: int, observer: Observer) -> Trained:
-    """Any policy without a bank, from B's parameters, for the extra budget."""
-    each = update_flops(arena.generator, policy, _forward(arena), arena.budget.rows)
-    updates = max(1, round(extra_flops(arena) / each))
-    schedule = _schedule(arena, updates, policy.clip_frames(arena.generator), 10_000_000)
-    params, seconds = _timed(
-        train_phase,
-        arena.generator,
-        policy,
-        arena.source(seed),
-        schedule,
-        jax.random.key(seed + 2),
-        arena.mesh,
-        params=base.params,
-        adam=Adam(learning_rate=arena.budget.tune_rate),
-        observer=observer,
-    )
-    return Trained(params=params, cost=base.cost + Cost(train_flops=updates * each, updates=updates, seconds=seconds))
-
-
-def recycle_with(arena: Arena, base: Trained, reference: Reference, seed: int, observer: Observer) -> Trained:
-    """Recycling from B's parameters, for the extra budget."""
-    train, harvest = _recycling_flops(arena, 1000)
-    updates = max(1, round(1000 * extra_flops(arena) / (train + harvest)))
-    frames = arena.generator.context_frames + 1
-    schedule = _schedule(arena, updates, frames, 10_000_000)
-    schedule = dataclasses.replace(schedule, watch_every=ROUND * arena.recycling.harvest_every)
-    watcher = Watcher(
-        generator=arena.generator,
-        batch=arena.held_out.batch(1, 64, frames),
-        directory=None if observer.checkpoints is None else observer.checkpoints / "watch",
-    )
-    state, seconds = _timed(
-        recycle_phase,
-        arena.generator,
-        base.params,
-        reference,
-        arena.source(seed),
-        arena.recycling,
-        schedule,
-        jax.random.key(seed + 2),
-        arena.mesh,
-        adam=Adam(learning_rate=arena.budget.tune_rate),
-        observer=dataclasses.replace(observer, watch=watcher),
-    )
-    params = watcher.result(state)
-    train, harvest = _recycling_flops(arena, updates)
-    cost = Cost(train_flops=train, harvest_flops=harvest, updates=updates, seconds=seconds)
-    cost += watcher.cost(base.params)
-    held = sum(leaf.nbytes for leaf in jax.tree.leaves(state.bank.entries))
-    bank = {"bytes": int(held), "entries": int(state.bank.count.sum())}
-    return Trained(params=params, cost=base.cost + cost, bank=bank)
-
-
-def b_plus(arena: Arena, base: Trained, seed: int, observer: Observer) -> Trained:
-    """B trained on."""
-    return tune_with(arena, base, TeacherForcing(), seed, observer)
-
-
-def noise(arena: Arena, base: Trained, seed: int, observer: Observer) -> Trained:
-    """Noise augmentation, its level told."""
-    return tune_with(arena, base, NoiseAugmentation(most=arena.choices.noise), seed, observer)
-
-
-def pushforward(arena: Arena, base: Trained, seed: int, observer: Observer) -> Trained:
-    """Fresh own rollouts, recorded targets."""
-    return tune_with(arena, base, Pushforward(steps=arena.choices.pushforward), seed, observer)
-
-
-def recycle(arena: Arena, base: Trained, seed: int, observer: Observer) -> Trained:
-    """Own cases of all ages, `registered` targets: no simulator, no other network."""
-    choices = arena.choices
-    registration = Registration(time=choices.time, cells=choices.cells)
-    brake = choices.flow_brake if arena.kind == "flow" else choices.brake
-    reference = Registered(registration=registration, pull=choices.pull, brake=brake, gate=gate_of(choices))
-    return recycle_with(arena, base, reference, seed, observer)
-
-
-def recycle_continued(arena: Arena, base: Trained, seed: int, observer: Observer) -> Trained:
-    """Own cases, targets from the simulator, at the same total cost."""
-    if arena.continued is None:
-        raise ValueError(f"{arena.world} has no simulator: leave out recycle_continued")
-    return recycle_with(arena, base, arena.continued, seed, observer)
-
-
 def gate_of(choices: Choices) -> Gate:
     """The accept gate of all references."""
     return Gate(distance=choices.gate_distance, mass=choices.gate_mass)
@@ -309,34 +193,3 @@ def gate_of(choices: Choices) -> Gate:
 def world_source(world: DecodableWorld) -> Callable[[int], ClipSource]:
     """`seed -> clips` of a world."""
     return lambda seed: WorldClips(world=world, seed=seed)
-
-
-def _schedule(arena: Arena, updates: int, frames: int, first: int) -> Schedule:
-    return Schedule(
-        updates=updates,
-        rows=arena.budget.rows,
-        frames=frames,
-        first_batch=first,
-        log_every=max(1, updates // 20),
-        save_every=max(1, updates // 4),
-    )
-
-
-def _forward(arena: Arena) -> float:
-    params = jax.eval_shape(arena.generator.init, jax.random.key(0))
-    return forward_flops(arena.generator, params, arena.source(0).shape)
-
-
-def _recycling_flops(arena: Arena, updates: int) -> tuple[float, float]:
-    """FLOPs of the corrections and of the harvests of so many updates."""
-    recycling, forward = arena.recycling, _forward(arena)
-    each = harvest_flops(arena.generator, forward, 0.0, recycling.chains, recycling.harvest_steps)
-    harvests = -(-updates // recycling.harvest_every)
-    policy = recycling.policy(recycling.bank())
-    return updates * update_flops(arena.generator, policy, forward, arena.budget.rows), harvests * each
-
-
-def _timed(f: Callable[..., Any], *args: Any, **options: Any) -> tuple[Any, float]:
-    start = time.perf_counter()
-    result = jax.block_until_ready(f(*args, **options))
-    return result, time.perf_counter() - start

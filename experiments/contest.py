@@ -9,6 +9,7 @@ grow for days.
 import dataclasses
 import functools
 import json
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments import arena as arenas
 from experiments.arena import Arena, Judge, Trained
 from experiments.judging import cell_measurement, held_out_loss, judge, strip_frames
+from experiments.methods import METHODS, Method, require_known
+from experiments.phases import Job, train_base
 from recycle_jax.drift.summary import headline, summarise
 from recycle_jax.io import checkpoint
 from recycle_jax.io.files import write_bytes
@@ -49,6 +51,9 @@ class Contest:
         tuning_trials: `(method, settings tried)`, honestly counted; 0 for methods that are not named.
         long_methods: whose generators of the first seed are judged on a few long rollouts too, where an arena has a
             judge for that.
+        table: what the ids mean.
+        headline_method: id that is compared with the others.
+        rivals: ids that it is compared with.
     """
 
     experiment: str
@@ -60,6 +65,12 @@ class Contest:
     strip_frames: int = 1024
     tuning_trials: tuple[tuple[str, int], ...] = ()
     long_methods: tuple[str, ...] = ()
+    table: dict[str, Method] = dataclasses.field(default_factory=lambda: METHODS)
+    headline_method: str = "recycle"
+    rivals: tuple[str, ...] = RIVALS
+
+    def __post_init__(self) -> None:
+        require_known((*self.methods, *self.long_methods), self.table)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -103,7 +114,7 @@ def run_contest(
     made = [place() for place in places]
     paths = [_cell_path(workdir, place, seed, m) for place in made for seed in contest.seeds for m in contest.methods]
     paths += [_long_path(workdir, place, contest, m) for place in made for m in contest.long_methods]
-    return made, [read_json(path) for path in paths if path.exists()]
+    return made, [read_json(path) for path in paths if _is_there(path)]
 
 
 def conclude(
@@ -137,7 +148,7 @@ def assemble(
         "bands": {name: value.to_json() for name, value in bands.items()},
         "cells": cells,
         "summary": summarise(cells, bands),
-        "headline": headline(cells, bands, method="recycle", rivals=RIVALS),
+        "headline": headline(cells, bands, method=contest.headline_method, rivals=contest.rivals),
     }
     write_json(workdir.results, results)
     return results
@@ -173,48 +184,64 @@ def report(contest: Contest, results: dict[str, Any], places: Sequence[Arena], w
 
 
 def _methods(contest: Contest, place: Arena) -> Iterator[str]:
-    return (m for m in contest.methods if m != "recycle_continued" or place.continued is not None)
+    return (m for m in contest.methods if not contest.table[m.partition("+")[0]].refuses(place))
 
 
 def _finish_pair(contest: Contest, place: Arena, seed: int, workdir: Workdir) -> None:
     """The missing cells of one arena and seed."""
     for method in _methods(contest, place):
-        if not _cell_path(workdir, place, seed, method).exists():
-            _finish_cell(contest, place, seed, method, _train(place, seed, method, workdir), workdir)
+        if not _is_there(_cell_path(workdir, place, seed, method)):
+            trained = _train(contest, place, seed, method, workdir)
+            _finish_cell(contest, place, seed, method, trained, workdir)
     if seed != contest.seeds[0] or place.long is None:
         return
-    missing = [m for m in contest.long_methods if not _long_path(workdir, place, contest, m).exists()]
+    missing = [m for m in contest.long_methods if not _is_there(_long_path(workdir, place, contest, m))]
     if not missing:
         return
     judged_by = place.long()
     for method in missing:
-        cell = _cell(place, seed, method, _train(place, seed, method, workdir), judged_by)
+        cell = _cell(place, seed, method, _train(contest, place, seed, method, workdir), judged_by)
         write_json(_long_path(workdir, place, contest, method), cell)
 
 
-def _train(place: Arena, seed: int, method: str, workdir: Workdir) -> Trained:
+def _is_there(path: Path) -> bool:
+    """Whether a cell is finished; one that cannot be read is told of and made again."""
+    if not path.exists():
+        return False
+    try:
+        read_json(path)
+    except ValueError as error:
+        warnings.warn(f"{path} is corrupt ({error}); it is made again", stacklevel=2)
+        path.unlink()
+        return False
+    return True
+
+
+def _train(contest: Contest, place: Arena, seed: int, method: str, workdir: Workdir) -> Trained:
     """One method's generator; what was trained before comes from its checkpoints."""
-    observing = functools.partial(_observer, workdir, place, seed)
-    base = _kept(workdir, place, seed, "b", lambda: arenas.train_base(place, seed, observing))
-    if method == "b":
-        return base
-    tuned: dict[str, Callable[..., Trained]] = {
-        "b_plus": arenas.b_plus,
-        "noise": arenas.noise,
-        "pushforward": arenas.pushforward,
-        "recycle": arenas.recycle,
-        "recycle_continued": arenas.recycle_continued,
-    }
     name, _, share = method.partition("+")
+
+    def base_of(seed: int) -> Trained:
+        observing = functools.partial(_observer, workdir, place, seed)
+        return _kept(workdir, place, seed, "b", lambda: train_base(place, seed, observing))
+
     paid = dataclasses.replace(place.budget, extra=float(share)) if share else place.budget
-    return tuned[name](dataclasses.replace(place, budget=paid), base, seed, observing(method))
+    job = Job(
+        arena=dataclasses.replace(place, budget=paid),
+        base=base_of(seed),
+        seed=seed,
+        observing=lambda phase: _observer(workdir, place, seed, f"{method}-{phase}" if phase != name else method),
+        base_of=base_of,
+    )
+    return contest.table[name].run(job)
 
 
 def _finish_cell(contest: Contest, place: Arena, seed: int, method: str, trained: Trained, workdir: Workdir) -> None:
     cell = _cell(place, seed, method, trained, place.judge)
+    generator = trained.generator or place.generator
     if seed == contest.seeds[0]:
         key = jax.random.key(10_000 + seed)
-        frames = strip_frames(place.generator, trained.params, place.judge.starts[:1], key, contest.strip_frames)
+        frames = strip_frames(generator, trained.params, place.judge.starts[:1], key, contest.strip_frames)
         _save_pictures(_picture_path(workdir, place, method), frames[0])
     write_json(_cell_path(workdir, place, seed, method), cell)
     exits = np.median(cell["rollouts"]["exit_frame"])
@@ -223,7 +250,8 @@ def _finish_cell(contest: Contest, place: Arena, seed: int, method: str, trained
 
 def _cell(place: Arena, seed: int, method: str, trained: Trained, judged_by: Judge) -> dict[str, Any]:
     key = jax.random.key(10_000 + seed)
-    measurement = judge(place.generator, judged_by.monitor, trained.params, judged_by.starts, key)
+    generator = trained.generator or place.generator
+    measurement = judge(generator, judged_by.monitor, trained.params, judged_by.starts, key)
     return {
         "world": place.world,
         "generator": place.kind,
@@ -232,7 +260,7 @@ def _cell(place: Arena, seed: int, method: str, trained: Trained, judged_by: Jud
         "train_domain": "all",
         "eval_domain": "all",
         **cell_measurement(judged_by.monitor, measurement),
-        "clean_loss": held_out_loss(place.generator, trained.params, place.held_out),
+        "clean_loss": held_out_loss(generator, trained.params, place.held_out),
         "bank": trained.bank,
         "cost": dataclasses.asdict(trained.cost),
     }

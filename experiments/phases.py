@@ -1,0 +1,191 @@
+"""Phases of training at equal cost.
+
+The budget is in FLOPs. B is teacher forcing. Every other method starts from B's parameters and spends the same
+extra FLOPs, a share of B's, on whatever it does: recycling on harvests and corrections, pushforward on rollouts and
+updates; or it starts from scratch and spends B's FLOPs and the extra ones. So horizons are compared at equal cost, and
+cost is stated over B's.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from experiments.arena import Arena, Trained
+from recycle_jax.errors.references import Reference
+from recycle_jax.generators.base import Generator
+from recycle_jax.policies.base import HistoryPolicy
+from recycle_jax.policies.clean import TeacherForcing
+from recycle_jax.training.cost import Cost, forward_flops, harvest_flops, update_flops
+from recycle_jax.training.loop import Observer, Schedule
+from recycle_jax.training.recipe import Adam, Control, Recycling, recycle_phase, train_phase
+from recycle_jax.training.watcher import Watcher
+from recycle_jax.typing import Params
+
+ROUND = 7
+"""Harvests between two looks of the watch."""
+
+SECOND_PHASE = 10_000_000
+"""Number of the first batch of whatever follows B, so that it sees other data."""
+
+Observing = Callable[[str], Observer]
+"""From the name of a phase to who is told of it."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Job:
+    """One method's task.
+
+    Attributes:
+        arena: where.
+        base: B of this seed.
+        seed: of training.
+        observing: who is told of each phase.
+        base_of: B of another seed, trained where it is not there yet.
+    """
+
+    arena: Arena
+    base: Trained
+    seed: int
+    observing: Observing
+    base_of: Callable[[int], Trained]
+
+
+def train_base(arena: Arena, seed: int, observing: Observing) -> Trained:
+    """B: teacher forcing from scratch."""
+    updates = arena.budget.base
+    return _train(arena, arena.generator, TeacherForcing(), updates, seed, observing("b"))
+
+
+def extra_flops(arena: Arena) -> float:
+    """What every method may spend beyond B."""
+    return arena.budget.extra * base_flops(arena)
+
+
+def base_flops(arena: Arena) -> float:
+    """What B spends."""
+    forward = forward_calls(arena, arena.generator)
+    return arena.budget.base * update_flops(arena.generator, TeacherForcing(), forward, arena.budget.rows)
+
+
+def tune_with(job: Job, policy: HistoryPolicy, phase: str) -> Trained:
+    """Any policy without harvests, from B's parameters, for the extra budget."""
+    arena, base = job.arena, job.base
+    each = update_flops(arena.generator, policy, forward_calls(arena, arena.generator), arena.budget.rows)
+    updates = max(1, round(extra_flops(arena) / each))
+    tuned = _train(arena, arena.generator, policy, updates, job.seed, job.observing(phase), base.params)
+    return dataclasses.replace(tuned, cost=base.cost + tuned.cost)
+
+
+def scratch_with(job: Job, generator: Generator, policy: HistoryPolicy, phase: str, share: float = 1.0) -> Trained:
+    """Any generator from scratch, for a share of B's and the extra budget together."""
+    arena = job.arena
+    each = update_flops(generator, policy, forward_calls(arena, generator), arena.budget.rows)
+    updates = max(1, round(share * (base_flops(arena) + extra_flops(arena)) / each))
+    return _train(arena, generator, policy, updates, job.seed, job.observing(phase))
+
+
+def recycle_with(
+    job: Job,
+    reference: Reference,
+    phase: str,
+    recycling: Recycling | None = None,
+    control: Control = Control(),  # noqa: B008 (frozen)
+) -> Trained:
+    """Recycling from B's parameters, for the extra budget."""
+    arena, base, seed = job.arena, job.base, job.seed
+    recycling = recycling or arena.recycling
+    train, harvest = _recycling_flops(arena, recycling, 1000)
+    updates = max(1, round(1000 * extra_flops(arena) / (train + harvest)))
+    frames = arena.generator.context_frames + arena.generator.chunk_frames
+    schedule = _schedule(arena, updates, frames, SECOND_PHASE)
+    schedule = dataclasses.replace(schedule, watch_every=ROUND * recycling.harvest_every)
+    observer = job.observing(phase)
+    watcher = Watcher(
+        generator=arena.generator,
+        batch=arena.held_out.batch(1, 64, frames),
+        directory=None if observer.checkpoints is None else observer.checkpoints / "watch",
+    )
+    state, seconds = _timed(
+        recycle_phase,
+        arena.generator,
+        base.params,
+        reference,
+        arena.source(seed),
+        recycling,
+        schedule,
+        jax.random.key(seed + 2),
+        arena.mesh,
+        adam=Adam(learning_rate=arena.budget.tune_rate),
+        observer=dataclasses.replace(observer, watch=watcher),
+        control=control,
+    )
+    params = watcher.result(state)
+    train, harvest = _recycling_flops(arena, recycling, updates)
+    cost = Cost(train_flops=train, harvest_flops=harvest, updates=updates, seconds=seconds)
+    cost += watcher.cost(base.params)
+    held = sum(leaf.nbytes for leaf in jax.tree.leaves(state.bank.entries))
+    bank = {"bytes": int(held), "entries": int(state.bank.count.sum())}
+    return Trained(params=params, cost=base.cost + cost, bank=bank)
+
+
+def forward_calls(arena: Arena, generator: Generator) -> float:
+    """FLOPs of one forward call of one row."""
+    params = jax.eval_shape(generator.init, jax.random.key(0))
+    return forward_flops(generator, params, arena.source(0).shape)
+
+
+def _train(
+    arena: Arena,
+    generator: Generator,
+    policy: HistoryPolicy,
+    updates: int,
+    seed: int,
+    observer: Observer,
+    params: Params | None = None,
+) -> Trained:
+    """One phase: from scratch as B is trained, from parameters as everything that starts from B."""
+    budget, later = arena.budget, params is not None
+    trained, seconds = _timed(
+        train_phase,
+        generator,
+        policy,
+        arena.source(seed),
+        _schedule(arena, updates, policy.clip_frames(generator), SECOND_PHASE if later else 0),
+        jax.random.key(seed + 2 if later else seed),
+        arena.mesh,
+        params=params,
+        adam=Adam(learning_rate=budget.tune_rate if later else budget.base_rate),
+        observer=observer,
+    )
+    flops = updates * update_flops(generator, policy, forward_calls(arena, generator), budget.rows)
+    cost = Cost(train_flops=flops, updates=updates, seconds=seconds)
+    return Trained(params=trained, cost=cost, generator=generator)
+
+
+def _schedule(arena: Arena, updates: int, frames: int, first: int) -> Schedule:
+    return Schedule(
+        updates=updates,
+        rows=arena.budget.rows,
+        frames=frames,
+        first_batch=first,
+        log_every=max(1, updates // 20),
+        save_every=max(1, updates // 4),
+    )
+
+
+def _recycling_flops(arena: Arena, recycling: Recycling, updates: int) -> tuple[float, float]:
+    """FLOPs of the corrections and of the harvests of so many updates."""
+    forward = forward_calls(arena, arena.generator)
+    each = harvest_flops(arena.generator, forward, 0.0, recycling.chains, recycling.harvest_steps)
+    harvests = -(-updates // recycling.harvest_every)
+    policy = recycling.policy(recycling.bank())
+    return updates * update_flops(arena.generator, policy, forward, arena.budget.rows), harvests * each
+
+
+def _timed(f: Callable[..., Any], *args: Any, **options: Any) -> tuple[Any, float]:
+    start = time.perf_counter()
+    result = jax.block_until_ready(f(*args, **options))
+    return result, time.perf_counter() - start
