@@ -15,6 +15,8 @@ Clip = Float[Array, "t h w c"]
 Frames = Float[Array, "b t h w c"]
 Sigma = Float[Array, "b t"]
 Rows = Float[Array, " b"]
+ContextLevel = Float[Array, " b"] | Float[Array, "b context"]
+"""How noisy a network is told that its context is: one level for all of it, or one for each of its frames."""
 RowInts = Int[Array, " b"]
 RowFlags = Bool[Array, " b"]
 PRNGKey = Key[Array, ""]

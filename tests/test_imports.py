@@ -40,12 +40,16 @@ ONLY_IN = {
     "av": {"io", "data"},
     "jinja2": {"report"},
     "matplotlib": {"report", "io"},
+    "sklearn": {"data"},
     "tensorflow_datasets": {"data"},
     "tyro": {"cli"},
 }
 """Heavy packages stay at the edges."""
 
-IMPORT_NAMES = {"orbax-checkpoint": "orbax", "pillow": "PIL"}
+IMPORT_NAMES = {"orbax-checkpoint": "orbax", "pillow": "PIL", "scikit-learn": "sklearn"}
+
+NOT_IMPORTED = {"cuda", "tpu", "test", "judge"}
+"""Extras that the package itself never imports: back ends, tools, and what only experiments use."""
 
 
 def dotted(path: Path) -> str:
@@ -129,7 +133,8 @@ def test_the_package_stands_alone_and_heavy_packages_stay_at_the_edges(path: Pat
 
 def declared() -> set[str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    names = (re.split(r"[^A-Za-z0-9_-]", line)[0] for line in project["dependencies"])
+    extras = {name: lines for name, lines in project["optional-dependencies"].items() if name not in NOT_IMPORTED}
+    names = (re.split(r"[^A-Za-z0-9_-]", line)[0] for line in sum(extras.values(), project["dependencies"]))
     return {IMPORT_NAMES.get(name, name.replace("-", "_")) for name in names}
 
 

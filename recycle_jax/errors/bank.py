@@ -20,9 +20,11 @@ from flax import struct
 from jax import Array, lax
 
 from recycle_jax.errors import cells
+from recycle_jax.errors.draws import DrawRule, Located
 from recycle_jax.errors.replacement import Replacement, Ring
-from recycle_jax.errors.storage import BankState, pack, to_storage, unpack
-from recycle_jax.typing import PRNGKey, PyTree, RowFlags, RowInts, RowKeys
+from recycle_jax.errors.storage import BankState, deal, pack, to_storage, unpack
+from recycle_jax.errors.threshold import AdaptiveThreshold
+from recycle_jax.typing import PRNGKey, PyTree, RowFlags, RowInts, RowKeys, Rows
 
 
 @struct.dataclass(kw_only=True)
@@ -46,10 +48,13 @@ class Drawn:
             found.
         found: `[b]` bool, sharded over `b`: whether there was an entry to draw. Select with `where`; a row
             without one uses clean context.
+        weight: `[b]` float32, sharded over `b`: what to weigh the row's loss with, so that its mean is that over all
+            entries (`errors.draws`, equation 3); None where all entries are drawn alike.
     """
 
     entries: PyTree
     found: Any
+    weight: Any = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -60,13 +65,15 @@ class ErrorBank:
         shards: logical shards `S`; the same on every machine, a multiple of the number of devices.
         slots: bins a shard.
         capacity: entries a slot of a shard, so that the bank holds `shards * slots * capacity`.
-        replacement: which cell a new entry is written to.
+        replacement: which cell a new entry is written to, if any.
+        threshold: which errors are worth banking (`admit`), None for all.
     """
 
     shards: int = 1
     slots: int = 1
     capacity: int
     replacement: Replacement = Ring()
+    threshold: AdaptiveThreshold | None = None
 
     def __post_init__(self) -> None:
         for name in ("shards", "slots", "capacity"):
@@ -98,10 +105,36 @@ class ErrorBank:
             count=jnp.zeros((self.shards, self.slots), jnp.int32),
             inserted=jnp.zeros((self.shards,), jnp.int32),
             empty_draws=jnp.zeros((self.shards,), jnp.int32),
+            seen=jnp.zeros((self.shards, self.slots), jnp.int32) if self.replacement.counts else None,
+            thresholds=None if self.threshold is None else self.threshold.init(self.shards),
         )
 
+    def admit(self, state: BankState, score: Rows, domain: RowInts, live: RowFlags) -> tuple[RowFlags, BankState]:
+        """Which rows are worth banking, by the bank's adaptive threshold, which learns from them.
+
+        Args:
+            state: the bank, or its local shards.
+            score: `[b]` float, how large each row's error is.
+            domain: `[b]` int32.
+            live: `[b]` bool, rows that come into question.
+
+        Returns:
+            `(write [b] bool, state)`; `live` and the state as they are in a bank without a threshold.
+        """
+        if self.threshold is None:
+            return live, state
+        write, thresholds = self.threshold(state.thresholds, score, domain, live)
+        return write, dataclasses.replace(state, thresholds=thresholds)
+
     def insert(
-        self, state: BankState, entries: PyTree, slot: RowInts, write: RowFlags, *, after: PyTree = ()
+        self,
+        state: BankState,
+        entries: PyTree,
+        slot: RowInts,
+        write: RowFlags,
+        *,
+        after: PyTree = (),
+        keys: RowKeys | None = None,
     ) -> BankState:
         """Writes rows, in row order; with the ring exactly as if they were inserted one by one.
 
@@ -113,22 +146,27 @@ class ErrorBank:
             after: every `Drawn` of the same program whose entries the inserted rows do not all depend on
                 (pass all of them to be sure). Without it the result is the same, but XLA's CPU compiler,
                 which may then read after it writes, copies the whole bank (openxla/xla issue 20440).
+            keys: `[b]` typed keys, folded with the global row number; only a `Reservoir` needs them.
 
         Raises:
-            ValueError: if `b` is no multiple of the shards, or the entries are not what the bank was made
-                for.
+            ValueError: if `b` is no multiple of the shards, the entries are not what the bank was made for, or the
+                replacement rule needs keys and has none.
             TypeError: if a leaf would change kind (float, integer, bool).
         """
         chex.assert_equal_shape([slot, write])
         chex.assert_type([slot, write], [int, bool])
-        slot, write, entries = _deal((slot, write, entries), _shards(state))
+        slot, write, entries = deal((slot, write, entries), _shards(state))
         write = _wait_for(after, write) & (slot >= 0) & (slot < self.slots)
         slot = jnp.clip(slot, 0, self.slots - 1)
         rows = to_storage(entries, state.entries)
         rank = jax.vmap(cells.rank_in_slot)(slot, write)
-        cell = self.replacement.cells(state, rows, slot, rank, write)
-        cell = jax.vmap(cells.drop_overwritten, (0, 0, 0, None))(slot, cell, write, self.capacity)
-        written = jax.vmap(cells.rows_per_slot, (0, 0, None))(slot, write, self.slots)
+        dealt = None if keys is None else deal(keys, _shards(state))
+        cell = self.replacement.cells(state, rows, slot, rank, write, dealt)
+        kept = write & (cell < self.capacity)
+        cell = jax.vmap(cells.drop_overwritten, (0, 0, 0, None))(slot, cell, kept, self.capacity)
+        offered, written = (
+            jax.vmap(cells.rows_per_slot, (0, 0, None))(slot, flags, self.slots) for flags in (write, kept)
+        )
         norms = self.replacement.norms(rows)
         return dataclasses.replace(
             state,
@@ -137,40 +175,44 @@ class ErrorBank:
             cursor=(state.cursor + written) % self.capacity,
             count=jnp.minimum(state.count + written, self.capacity),
             inserted=state.inserted + jnp.sum(written, axis=1, dtype=jnp.int32),
+            seen=None if state.seen is None else state.seen + offered,
         )
 
-    def draw(self, state: BankState, keys: RowKeys, slot: RowInts | AnySlot) -> Drawn:
-        """One entry for each row, with replacement, uniform over a slot or over the entries of many.
+    def draw(self, state: BankState, keys: RowKeys, slot: RowInts | AnySlot | DrawRule) -> Drawn:
+        """One entry for each row, with replacement: uniform over a slot or over the entries of many, or by a rule.
 
         Args:
             state: the bank, or its local shards.
             keys: `[b]` typed keys; nothing else is random, so fold the global row number into each.
-            slot: `[b]` int32, the slot to draw from (nothing is found in one out of range), or `AnySlot`.
+            slot: `[b]` int32, the slot to draw from (nothing is found in one out of range), or `AnySlot`,
+                or a rule of `errors.draws`.
 
         Raises:
             ValueError: if `b` is no multiple of the shards.
         """
-        where, cell, found = self._locate(state, keys, slot)
-        rows = jax.tree.map(lambda leaf: _gather(leaf, where, cell), state.entries)
-        entries = jax.tree.map(lambda row: _where(found, row), unpack(rows))
-        return jax.tree.map(_undeal, Drawn(entries=entries, found=found))
+        place = self._locate(state, keys, slot)
+        rows = jax.tree.map(lambda leaf: _gather(leaf, place.slot, place.cell), state.entries)
+        entries = jax.tree.map(lambda row: _where(place.found, row), unpack(rows))
+        return jax.tree.map(_undeal, Drawn(entries=entries, found=place.found, weight=place.weight))
 
-    def _locate(self, state: BankState, keys: RowKeys, slot: RowInts | AnySlot) -> tuple[Array, Array, Array]:
-        """Slot, cell and whether there is an entry, `[S, b / S]` each."""
+    def _locate(self, state: BankState, keys: RowKeys, slot: RowInts | AnySlot | DrawRule) -> Located:
         shards = _shards(state)
-        dealt = _deal(keys, shards)
+        dealt = deal(keys, shards)
+        if isinstance(slot, DrawRule):
+            return slot.locate(state, dealt)
         if isinstance(slot, AnySlot):
             counts = _allowed_counts(state.count, slot.allowed, keys.shape[0])
-            return jax.vmap(jax.vmap(cells.any_cell))(dealt, counts)
-        chosen = _deal(slot, shards)
+            chosen, cell, found = jax.vmap(jax.vmap(cells.any_cell))(dealt, counts)
+            return Located(slot=chosen, cell=cell, found=found)
+        chosen = deal(slot, shards)
         inside = (chosen >= 0) & (chosen < self.slots)
         chosen = jnp.clip(chosen, 0, self.slots - 1)
         count = jnp.where(inside, jnp.take_along_axis(state.count, chosen, axis=1), 0)
-        return chosen, jax.vmap(jax.vmap(cells.one_cell))(dealt, count), count > 0
+        return Located(slot=chosen, cell=jax.vmap(jax.vmap(cells.one_cell))(dealt, count), found=count > 0)
 
     def count_empty(self, state: BankState, missed: RowFlags) -> BankState:
         """Counts the rows `[b]` bool that wanted an entry and found none (`wanted & ~drawn.found`)."""
-        missed = _deal(missed, _shards(state)).astype(jnp.int32)
+        missed = deal(missed, _shards(state)).astype(jnp.int32)
         return dataclasses.replace(state, empty_draws=state.empty_draws + jnp.sum(missed, axis=1, dtype=jnp.int32))
 
     def read(self, state: BankState) -> PyTree:
@@ -226,19 +268,6 @@ def _shards(state: BankState) -> int:
     return state.count.shape[0]
 
 
-def _deal(rows: PyTree, shards: int) -> PyTree:
-    """`[b, ...]` to `[S, b / S, ...]`, in order."""
-    sizes = {leaf.shape[0] for leaf in jax.tree.leaves(rows)}
-    if len(sizes) != 1:
-        raise ValueError(f"leading axes {sorted(sizes)} differ: give every leaf one row per batch row")
-    (size,) = sizes
-    if size % shards:
-        below = size // shards * shards
-        nearest = f"{below} or {below + shards}" if below else f"{shards}"
-        raise ValueError(f"{size} rows cannot be dealt to {shards} shards of the bank: use {nearest} rows")
-    return jax.tree.map(lambda leaf: leaf.reshape((shards, size // shards) + leaf.shape[1:]), rows)
-
-
 def _wait_for(arrays: PyTree, flags: Array) -> Array:
     """The flags unchanged, but computed after the arrays (an `optimization_barrier` is dropped too soon)."""
     for leaf in jax.tree.leaves(arrays):
@@ -275,7 +304,7 @@ def _allowed_counts(count: Array, allowed: Array | None, rows: int) -> Array:
         allowed = jnp.ones((slots,), bool)
     if allowed.shape not in ((slots,), (rows, slots)):
         raise ValueError(f"allowed has shape {allowed.shape}, but must be {(slots,)} or {(rows, slots)}")
-    allowed = _deal(jnp.broadcast_to(allowed.reshape((-1, slots)), (rows, slots)), shards)
+    allowed = deal(jnp.broadcast_to(allowed.reshape((-1, slots)), (rows, slots)), shards)
     return jnp.where(allowed, count[:, None], 0)
 
 

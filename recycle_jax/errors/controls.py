@@ -12,7 +12,7 @@ first round's, kept (`Harvesting.until`), and another model's (`Harvesting.rolls
 """
 
 import dataclasses
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,7 @@ from recycle_jax import flow_matching as fm
 from recycle_jax.typing import Frames, RowKeys
 
 
+@runtime_checkable
 class Remake(Protocol):
     """From the errors of a batch of cases to other errors of the same shape, `[b, context, h, w, c]`."""
 

@@ -4,6 +4,9 @@ A chain is one rollout that goes on from where the last harvest left it, so that
 generator step and not 32. Ages are per frame: a frame of the start clip has age 0, a frame made by the n-th
 step since the start has age n. A chain starts anew on real video when it reaches its own age limit (limits are
 staggered, so that the bank holds all ages at once) or when the accept gate of the reference says that it is lost.
+
+Frames that the generator keeps at the head of its context (`generators.anchored`) are real and stay: references see
+the frames behind them.
 """
 
 import dataclasses
@@ -16,7 +19,7 @@ from jax import Array
 
 from recycle_jax.data.base import Batch
 from recycle_jax.errors.references import Reference, Referred
-from recycle_jax.generators.base import Generator, slide
+from recycle_jax.generators.base import Generator, anchors_of, slide
 from recycle_jax.typing import Frames, Params, PyTree, RowFlags, RowInts, RowKeys, Rows, Scalar
 
 
@@ -158,10 +161,14 @@ class Harvest:
         of_step, of_reference, of_limit = _three(keys)
         carry = self.generator.begin(params, chains.context, chains.condition)
         _, chunk = self.generator.step(params, carry, of_step, chains.condition)
-        referred = reference(chains.context, chunk, self._recorded(reference, chains), of_reference)
-        write = referred.accept & (chains.position >= self.youngest)
-        case = self._case(chains, referred, step)
-        context = slide(chains.context, chunk) if referred.go_on is None else referred.go_on
+        kept = anchors_of(self.generator)
+        recent = chains.context[:, kept:]
+        referred = reference(recent, chunk, self._recorded(reference, chains), of_reference)
+        case = self._case(chains, chunk, referred, step)
+        newest = case.ages.max(axis=1)
+        write = referred.accept & (newest >= self.youngest) & (newest <= self.oldest)
+        context = slide(recent, chunk) if referred.go_on is None else referred.go_on
+        context = jnp.concatenate([chains.context[:, :kept], context], axis=1)
         return self._move(chains, fresh, context, referred.accept, of_limit), case, write
 
     def _require_clips(self, reference: Reference, chains: Chains) -> None:
@@ -173,33 +180,44 @@ class Harvest:
                 f"{self.oldest}: start them on clips of {need} frames (Harvest.clip_frames), or lower oldest"
             )
 
-    def _case(self, chains: Chains, referred: Referred, step: Scalar) -> Case:
+    def _case(self, chains: Chains, chunk: Frames, referred: Referred, step: Scalar) -> Case:
+        kept, ages = anchors_of(self.generator), self._window_ages(chains)
+        context, own = chains.context, chains.context.shape[1]
+        if referred.places is not None:
+            places = jnp.asarray((*range(kept), *(kept + place for place in referred.places)))
+            context = jnp.concatenate([context, chunk], axis=1)[:, places]
+            ages = ages[:, places]
         return Case(
-            context=chains.context,
-            clean_context=referred.clean_context,
+            context=context,
+            clean_context=jnp.concatenate([chains.context[:, :kept], referred.clean_context], axis=1),
             target=referred.target,
-            ages=chains.ages,
+            ages=ages[:, :own],
             domain=chains.domain,
             step=jnp.full_like(chains.position, step),
             score=referred.score,
             condition=chains.condition,
         )
 
+    def _window_ages(self, chains: Chains) -> Array:
+        """`[b, context + chunk]`: the ages of the chains' frames and of the chunk that they make now."""
+        shape = (chains.position.shape[0], self.generator.chunk_frames)
+        return jnp.concatenate([chains.ages, jnp.broadcast_to(chains.position[:, None] + 1, shape)], axis=1)
+
     def _recorded(self, reference: Reference, chains: Chains) -> Frames:
         if not reference.reads_clip:
             return chains.clip
-        frames = self.generator.context_frames + self.generator.chunk_frames + 1
+        kept = anchors_of(self.generator)
+        frames = self.generator.context_frames - kept + self.generator.chunk_frames + 1
         cut = lambda clip, at: jax.lax.dynamic_slice_in_dim(clip, at, frames)  # noqa: E731
-        return jax.vmap(cut)(chains.clip, chains.position * self.generator.chunk_frames)
+        return jax.vmap(cut)(chains.clip, kept + chains.position * self.generator.chunk_frames)
 
     def _move(self, chains: Chains, fresh: Chains, context: Frames, accept: RowFlags, keys: RowKeys) -> Chains:
-        position = chains.position + 1
-        new_age = jnp.broadcast_to(position[:, None], (position.shape[0], self.generator.chunk_frames))
-        ages = jnp.concatenate([chains.ages, new_age], axis=1)[:, -chains.ages.shape[1] :]
+        position, kept = chains.position + 1, anchors_of(self.generator)
+        recent = self._window_ages(chains)[:, kept + self.generator.chunk_frames :]
         moved = dataclasses.replace(
             chains,
             context=context,
-            ages=ages,
+            ages=jnp.concatenate([chains.ages[:, :kept], recent], axis=1),
             position=position,
             lost=chains.lost + jnp.logical_not(accept).astype(jnp.int32),
         )

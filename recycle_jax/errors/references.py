@@ -9,6 +9,7 @@ same place, and answers with a target, its own version of the context and whethe
     continued   a simulator run on from the state decoded from the context: the upper bound, needs a simulator.
     denoised    a window denoiser trained on real video, applied to [context, chunk]: a learned projection of the
                 whole window onto real motion, so that its last frames continue its first. Needs no simulator.
+    backward    the rollout's own past, played backwards (`recycle_jax.errors.backward`). Needs nothing at all.
 """
 
 import dataclasses
@@ -34,6 +35,8 @@ class Referred:
         accept: `[b]` False where the chain is lost: the case is not banked and the chain starts anew.
         score: `[b]` distance between context and clean context.
         go_on: `[b, context, h, w, c]` the chain's next context, None for its own frames.
+        places: frames of the window of context and chunk that make the case's context, in order (static); None for
+            the context as it is.
     """
 
     target: Frames
@@ -41,6 +44,7 @@ class Referred:
     accept: RowFlags
     score: Rows
     go_on: Frames | None = None
+    places: tuple[int, ...] | None = struct.field(pytree_node=False, default=None)
 
 
 @runtime_checkable

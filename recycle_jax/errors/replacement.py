@@ -7,13 +7,14 @@ training script): a full slot gives up the entry that is most like the new one,
     (1)
 
 with the `||E_j||^2` cached in the bank, so that one matrix product is all it costs. It ages nothing: early
-errors stay for ever where training goes elsewhere. That is the paper's, and the ring is the default.
+errors stay for ever where training goes elsewhere. That is the paper's, and the ring is the default. Rules that keep
+a fair sample or the worst errors are in `errors.eviction`.
 """
 
 import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -27,14 +28,22 @@ _HIGHEST = lax.Precision.HIGHEST
 
 @runtime_checkable
 class Replacement(Protocol):
-    """A rule for choosing cells; a frozen value."""
+    """A rule for choosing cells; a frozen value.
+
+    Attributes:
+        counts: whether it needs `BankState.seen`, the number of rows ever offered to a slot.
+    """
+
+    counts: ClassVar[bool]
 
     def norms(self, rows: PyTree) -> Array | None:
         """Squared norms `[S, b]` float32 of stored rows, or None where the rule keeps no norms."""
         ...
 
-    def cells(self, state: BankState, rows: PyTree, slot: Array, rank: Array, write: Array) -> Array:
-        """The cell `[S, b]` int32 of every row.
+    def cells(
+        self, state: BankState, rows: PyTree, slot: Array, rank: Array, write: Array, keys: Array | None
+    ) -> Array:
+        """The cell `[S, b]` int32 of every row, 0 or more; a row given `capacity` or more is not written.
 
         Args:
             state: the bank before the insert.
@@ -42,6 +51,7 @@ class Replacement(Protocol):
             slot: `[S, b]` int32, in range.
             rank: `[S, b]` int32, the number of earlier written rows with the same slot.
             write: `[S, b]` bool; the cells of the other rows are ignored.
+            keys: `[S, b]` typed keys, or None where the insert was given none.
         """
         ...
 
@@ -57,11 +67,14 @@ class Ring:
     """
 
     key: Callable[[PyTree], Array] | None = None
+    counts: ClassVar[bool] = False
 
     def norms(self, rows: PyTree) -> Array | None:
         return None if self.key is None else squared_norms(self.key, rows)
 
-    def cells(self, state: BankState, rows: PyTree, slot: Array, rank: Array, write: Array) -> Array:
+    def cells(
+        self, state: BankState, rows: PyTree, slot: Array, rank: Array, write: Array, keys: Array | None
+    ) -> Array:
         return (jnp.take_along_axis(state.cursor, slot, axis=1) + rank) % capacity_of(state)
 
 
@@ -81,11 +94,14 @@ class Nearest:
     """
 
     key: Callable[[PyTree], Array]
+    counts: ClassVar[bool] = False
 
     def norms(self, rows: PyTree) -> Array | None:
         return squared_norms(self.key, rows)
 
-    def cells(self, state: BankState, rows: PyTree, slot: Array, rank: Array, write: Array) -> Array:
+    def cells(
+        self, state: BankState, rows: PyTree, slot: Array, rank: Array, write: Array, keys: Array | None
+    ) -> Array:
         capacity = capacity_of(state)
         count = jnp.take_along_axis(state.count, slot, axis=1)
         crowded = write & (count > 0) & (count + rank >= capacity)

@@ -32,6 +32,8 @@ class BankState:
         count: `[S, slots]` int32, sharded over `S`: the number of valid cells.
         inserted: `[S]` int32, sharded over `S`: entries ever written.
         empty_draws: `[S]` int32, sharded over `S`: draws that found nothing and fell back on clean context.
+        seen: `[S, slots]` int32, sharded over `S`: rows ever offered where the replacement counts them, else None.
+        thresholds: what the bank's adaptive threshold knows (`errors.threshold`), sharded over `S`; None without one.
     """
 
     entries: PyTree
@@ -40,6 +42,8 @@ class BankState:
     count: PyTree
     inserted: PyTree
     empty_draws: PyTree
+    seen: PyTree = None
+    thresholds: PyTree = None
 
 
 @struct.dataclass(kw_only=True)
@@ -111,6 +115,23 @@ def _store(name: str, leaf: Array, cells: Array | Bits) -> PyTree:
             f"convert it first (`quantise` turns floats into bytes)"
         )
     return pack(leaf.astype(cells.dtype))
+
+
+def deal(rows: PyTree, shards: int) -> PyTree:
+    """`[b, ...]` to `[S, b / S, ...]`, in order: row `i` belongs to shard `i // (b / S)`.
+
+    Raises:
+        ValueError: if leaves differ in `b`, or `b` is no multiple of the shards.
+    """
+    sizes = {leaf.shape[0] for leaf in jax.tree.leaves(rows)}
+    if len(sizes) != 1:
+        raise ValueError(f"leading axes {sorted(sizes)} differ: give every leaf one row per batch row")
+    (size,) = sizes
+    if size % shards:
+        below = size // shards * shards
+        nearest = f"{below} or {below + shards}" if below else f"{shards}"
+        raise ValueError(f"{size} rows cannot be dealt to {shards} shards of the bank: use {nearest} rows")
+    return jax.tree.map(lambda leaf: leaf.reshape((shards, size // shards) + leaf.shape[1:]), rows)
 
 
 def quantise(values: Array, bound: float) -> Array:

@@ -24,18 +24,20 @@ from jax import Array
 
 from recycle_jax.flow_matching import TIME_SCALE
 from recycle_jax.models.base import Network, functional
-from recycle_jax.typing import Frames, Params, PRNGKey, PyTree, Rows, Sigma
+from recycle_jax.typing import ContextLevel, Frames, Params, PRNGKey, PyTree, Sigma
 
 Net = Callable[..., Array]
 
 
-def from_context(net: Net, context: Frames, level: Rows, condition: PyTree) -> Frames:
+def from_context(net: Net, context: Frames, level: ContextLevel, condition: PyTree) -> Frames:
     """`net(context)`: a predictor that knows nothing but its history."""
     del level, condition
     return net(context)
 
 
-def from_noisy(net: Net, noisy: Frames, sigma: Sigma, context: Frames, level: Rows, condition: PyTree) -> Frames:
+def from_noisy(
+    net: Net, noisy: Frames, sigma: Sigma, context: Frames, level: ContextLevel, condition: PyTree
+) -> Frames:
     """`net(noisy, time, context)` with `time` `[b]` in [0, 1000], the same for all frames of the chunk."""
     del level, condition
     return net(noisy, TIME_SCALE * jnp.mean(sigma, axis=1), context)

@@ -8,7 +8,7 @@ from jax import Array
 
 from recycle_jax.data.base import Batch
 from recycle_jax.flow_matching import Target, paper_target
-from recycle_jax.typing import Frames, Params, PRNGKey, PyTree, RowKeys, Rows, Sigma
+from recycle_jax.typing import ContextLevel, Frames, Params, PRNGKey, PyTree, RowKeys, Rows, Sigma
 
 
 @struct.dataclass(kw_only=True)
@@ -34,7 +34,8 @@ class Example:
         x_injected: `[b, t, h, w, c]` the data end point after injection; `x0` where nothing is injected.
         noise_injected: `[b, t, h, w, c]` the noise end point after injection.
         sigma: `[b, t]` noise level of each frame.
-        level: `[b]` in [0, 1], how noisy the network is told that its context is.
+        level: `[b]` in [0, 1], how noisy the network is told that its context is; `[b, context]` for networks that
+            take one level for each of its frames.
         weight: `[b]` weight in the loss; the mean of `weight * loss` is minimised.
         condition: per-row pytree for the network, or None.
         target: which velocity is asked for under injection (static).
@@ -45,7 +46,7 @@ class Example:
     x_injected: Frames
     noise_injected: Frames
     sigma: Sigma
-    level: Rows
+    level: ContextLevel
     weight: Rows
     condition: PyTree = None
     target: Target = struct.field(pytree_node=False, default=paper_target)
@@ -108,6 +109,23 @@ class Generator(Protocol):
     def step(self, params: Params, carry: Any, keys: RowKeys, condition: PyTree) -> tuple[Any, Frames]:
         """Generates one chunk `[b, t, h, w, c]`."""
         ...
+
+
+@runtime_checkable
+class KeepsAnchors(Protocol):
+    """A generator that keeps frames at the head of its context however long it rolls out: they are and stay real.
+
+    Attributes:
+        anchors: how many; fewer than `context_frames`.
+    """
+
+    @property
+    def anchors(self) -> int: ...
+
+
+def anchors_of(generator: Generator) -> int:
+    """How many frames at the head of the generator's context stay; 0 for most."""
+    return generator.anchors if isinstance(generator, KeepsAnchors) else 0
 
 
 def slide(context: Frames, chunk: Frames) -> Frames:

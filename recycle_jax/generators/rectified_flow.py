@@ -18,7 +18,7 @@ from jax import Array
 from recycle_jax import flow_matching as fm
 from recycle_jax.generators.base import Example, Fit, Levels, slide
 from recycle_jax.models.base import Network
-from recycle_jax.typing import Frames, Params, PRNGKey, PyTree, RowKeys, Sigma
+from recycle_jax.typing import Frames, Params, PRNGKey, PyTree, RowKeys, Rows, Sigma
 
 Head = Callable[[Frames, Frames, Sigma], Frames]
 
@@ -109,18 +109,40 @@ class RectifiedFlow:
 
     def step(self, params: Params, carry: Frames, keys: RowKeys, condition: PyTree) -> tuple[Frames, Frames]:
         """Samples one chunk with `steps` Euler steps from fresh noise."""
-        shape = (self.chunk_frames, *carry.shape[2:])
-        level = jnp.zeros(keys.shape[0], carry.dtype)
-        sigmas = fm.euler_schedule(self.steps, self.shift)
+        noise = fm.normal_rows(keys, (self.chunk_frames, *carry.shape[2:]))
+        chunk = self._solved(params, noise, fm.euler_schedule(self.steps, self.shift), carry, condition)
+        return slide(carry, chunk), chunk
+
+    def denoise(self, params: Params, x_sigma: Frames, sigma: Rows, context: Frames, condition: PyTree) -> Frames:
+        """Samples on from a chunk that is already at noise level `sigma`, each row from its own.
+
+        The stations are the sampler's own below `sigma`, and `sigma` itself. All `steps` calls are made whatever
+        `sigma`: those above it take no step.
+
+        Args:
+            params: of the network.
+            x_sigma: `[b, t, h, w, c]` noised chunk, `flow_matching` (1).
+            sigma: `[b]` in [0, 1].
+            context: `[b, context, h, w, c]` what the chunk follows.
+            condition: per-row pytree for the network, or None.
+
+        Returns:
+            `[b, t, h, w, c]` the chunk at noise level 0; `x_sigma` itself where `sigma` is 0.
+        """
+        stations = jnp.minimum(fm.euler_schedule(self.steps, self.shift)[:, None], sigma[None])
+        return self._solved(params, x_sigma, stations, context, condition)
+
+    def _solved(self, params: Params, x: Frames, sigmas: Array, context: Frames, condition: PyTree) -> Frames:
+        """Euler steps along `sigmas`, `[steps + 1]` for all rows or `[steps + 1, b]`."""
+        level = jnp.zeros(x.shape[0], x.dtype)
 
         def euler(x: Frames, pair: Array) -> tuple[Frames, None]:
-            sigma = jnp.broadcast_to(pair[0], x.shape[:2])
-            v = self._velocity(params, x, sigma, carry, level, condition)
-            return x + (pair[1] - pair[0]) * v, None
+            now, then = pair.reshape(2, -1, 1)  # [1 or b, 1]
+            v = self._velocity(params, x, jnp.broadcast_to(now, x.shape[:2]), context, level, condition)
+            return x + fm.over_frames(then - now) * v, None
 
-        pairs = jnp.stack([sigmas[:-1], sigmas[1:]], axis=1)
-        chunk, _ = jax.lax.scan(euler, fm.normal_rows(keys, shape), pairs)
-        return slide(carry, chunk), chunk
+        x, _ = jax.lax.scan(euler, x, jnp.stack([sigmas[:-1], sigmas[1:]], axis=1))
+        return x
 
     def _velocity(
         self, params: Params, x: Frames, sigma: Sigma, context: Frames, level: Array, condition: PyTree

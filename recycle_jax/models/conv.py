@@ -11,7 +11,7 @@ from flax import nnx
 from jax import Array
 
 from recycle_jax.models.base import Network, functional
-from recycle_jax.typing import Frames, Params
+from recycle_jax.typing import ContextLevel, Frames, Params
 
 EMBEDDING = 32
 
@@ -160,9 +160,30 @@ def check_size(shape: tuple[int, int, int], patch: int, levels: int, width: int)
         raise ValueError(f"width is {width}, must be a multiple of 8: use {max(8, round(width / 8) * 8)}")
 
 
-def stacked_scalars(level: Array, condition: Array | None, *more: Array) -> Array:
-    """Puts `[b]` scalars and a `[b, d]` condition side by side: `[b, 1 + d + len(more)]`."""
-    columns = [level[:, None], *[m[:, None] for m in more]]
+def told_levels(level: ContextLevel, context_frames: int, frame_levels: bool) -> Array:
+    """What a network is told of its context's noise: `[b, 1]`, with `frame_levels` `[b, context_frames]`.
+
+    Raises:
+        ValueError: if levels of single frames come to a network that takes one for all, or are not as many as frames.
+    """
+    if level.ndim == 1:
+        return jnp.broadcast_to(level[:, None], (level.shape[0], context_frames if frame_levels else 1))
+    if not frame_levels:
+        raise ValueError(
+            f"level is {list(level.shape)}, one for each context frame, but this network is told one for the whole "
+            f"context: build it with frame_levels=True"
+        )
+    if level.shape[1] != context_frames:
+        raise ValueError(
+            f"level is {list(level.shape)}, but the context has {context_frames} frames: give one level a frame, or "
+            f"one a row"
+        )
+    return level
+
+
+def stacked_scalars(levels: Array, condition: Array | None, *more: Array) -> Array:
+    """Puts `[b, n]` levels, `[b]` scalars and a `[b, d]` condition side by side: `[b, n + d + len(more)]`."""
+    columns = [levels, *[m[:, None] for m in more]]
     return jnp.concatenate(columns if condition is None else [*columns, condition], axis=1)
 
 
@@ -177,15 +198,20 @@ def frame_unet(
     levels: int = 2,
     blocks: int = 1,
     bounded: bool = True,
+    frame_levels: bool = False,
 ) -> Network:
-    """A network for `Predictor`: `apply(params, context, level, condition) -> frames`, bounded to [-1, 1]."""
+    """A network for `Predictor`: `apply(params, context, level, condition) -> frames`, bounded to [-1, 1].
+
+    `level` is `[b]`; with `frame_levels` the network takes a level for each context frame, `[b, context_frames]`, and
+    a `[b]` one holds for all of them.
+    """
 
     def build(rngs: nnx.Rngs) -> ConvUNet:
         return ConvUNet(
             shape=shape,
             frames_in=context_frames,
             frames_out=chunk_frames,
-            scalars=1 + condition_width,
+            scalars=(context_frames if frame_levels else 1) + condition_width,
             patch=patch,
             width=width,
             levels=levels,
@@ -196,8 +222,9 @@ def frame_unet(
 
     network = functional(build)
 
-    def apply(params: Params, context: Frames, level: Array, condition: Array | None) -> Frames:
-        return network.apply(params, context, stacked_scalars(level, condition))
+    def apply(params: Params, context: Frames, level: ContextLevel, condition: Array | None) -> Frames:
+        told = told_levels(level, context_frames, frame_levels)
+        return network.apply(params, context, stacked_scalars(told, condition))
 
     return Network(init=network.init, apply=apply)
 
@@ -213,11 +240,12 @@ def velocity_unet(
     levels: int = 2,
     blocks: int = 1,
     bounded: bool = True,
+    frame_levels: bool = False,
 ) -> Network:
     """A network for `RectifiedFlow`: `apply(params, noisy, sigma, context, level, condition) -> frames`.
 
     `bounded` suits the data head (`generators.rectified_flow.data_head`), whose output is a clean frame; the
-    velocity head needs an unbounded one.
+    velocity head needs an unbounded one. `level` and `frame_levels` are as in `frame_unet`.
     """
 
     def build(rngs: nnx.Rngs) -> ConvUNet:
@@ -225,7 +253,7 @@ def velocity_unet(
             shape=shape,
             frames_in=context_frames + chunk_frames,
             frames_out=chunk_frames,
-            scalars=2 + condition_width,
+            scalars=(context_frames if frame_levels else 1) + 1 + condition_width,
             patch=patch,
             width=width,
             levels=levels,
@@ -237,9 +265,10 @@ def velocity_unet(
     network = functional(build)
 
     def apply(
-        params: Params, noisy: Frames, sigma: Array, context: Frames, level: Array, condition: Array | None
+        params: Params, noisy: Frames, sigma: Array, context: Frames, level: ContextLevel, condition: Array | None
     ) -> Frames:
         frames = jnp.concatenate([context, noisy], axis=1)
-        return network.apply(params, frames, stacked_scalars(level, condition, sigma.mean(axis=1)))
+        told = told_levels(level, context_frames, frame_levels)
+        return network.apply(params, frames, stacked_scalars(told, condition, sigma.mean(axis=1)))
 
     return Network(init=network.init, apply=apply)

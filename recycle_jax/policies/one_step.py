@@ -120,7 +120,7 @@ class OneStepErrors(ExamplePolicy):
             step=jnp.full_like(age, step),
         )
         write = fine & (~wanted.clean | flip(of.write, self.clean_write))
-        bank = self.bank.insert(bank, entry, self.slots(_row_sigma(aux.sigma), age), write)
+        bank = self.bank.insert(bank, entry, self.slots(_row_sigma(aux.sigma), age), write, keys=keys)
         return self.bank.count_empty(bank, fine & wanted.any & aux.clean)
 
     def _errors(

@@ -15,6 +15,7 @@ from recycle_jax import flow_matching as fm
 from recycle_jax.data.base import Batch
 from recycle_jax.errors.bank import AnySlot, ErrorBank
 from recycle_jax.errors.controls import Remake
+from recycle_jax.errors.draws import DrawRule
 from recycle_jax.errors.harvest import Case
 from recycle_jax.generators.base import Generator, clean_example, split_clip
 from recycle_jax.policies.base import Drawn, ExamplePolicy, choose_rows
@@ -31,17 +32,19 @@ class ReplayCases(ExamplePolicy):
         noise: white noise up to this standard deviation is added to the context, its level told to the network;
             0 adds none.
         remake: what errors are turned into, for the controls of `errors.controls`; None leaves them as they are.
+        rule: how cases are drawn, `AnySlot` or one of `errors.draws`, whose weights keep the loss unbiased.
     """
 
     bank: ErrorBank
     noise: float = 0.0
     remake: Remake | None = None
+    rule: AnySlot | DrawRule = AnySlot()
 
     def examples(self, params: Params, generator: Generator, bank: PyTree, batch: Batch, keys: RowKeys) -> Drawn:
         """Cases where the bank has them, clean rows elsewhere."""
         del params
         of_fit, of_draw, of_level, of_noise, of_remake = fm.split_rows(keys, 5)
-        case, found = draw_cases(self.bank, bank, of_draw)
+        case, found, weight = draw_cases(self.bank, bank, of_draw, self.rule)
         context, x0 = split_clip(batch.clip, generator.context_frames, generator.chunk_frames)
         context = choose_rows(found, self._history(case, of_remake).astype(context.dtype), context)
         level = _levels(of_level, self.noise)
@@ -49,7 +52,7 @@ class ReplayCases(ExamplePolicy):
             context = noisy_context(context, level, of_noise)
         target = choose_rows(found, case.target.astype(x0.dtype), x0)
         condition = jax.tree.map(lambda own, other: choose_rows(found, own, other), case.condition, batch.condition)
-        changes = {"context": context, "x0": target, "level": level, "condition": condition}
+        changes = {"context": context, "x0": target, "level": level, "condition": condition, "weight": weight}
         example = clean_example(generator, batch, of_fit, **changes)
         return Drawn(example=example, clean=jnp.logical_not(found), found=found)
 
@@ -69,24 +72,26 @@ class AddErrors(ExamplePolicy):
         bank: whose cases are drawn, any slot.
         amplitude: factor on the error.
         noise: white noise up to this standard deviation besides, its level told to the network; 0 adds none.
+        rule: how cases are drawn, as in `ReplayCases`.
     """
 
     bank: ErrorBank
     amplitude: float = 1.0
     noise: float = 0.0
+    rule: AnySlot | DrawRule = AnySlot()
 
     def examples(self, params: Params, generator: Generator, bank: PyTree, batch: Batch, keys: RowKeys) -> Drawn:
         """The batch with errors on its contexts; rows for which the bank has none stay clean."""
         del params
         of_fit, of_draw, of_level, of_noise = fm.split_rows(keys, 4)
-        case, found = draw_cases(self.bank, bank, of_draw)
+        case, found, weight = draw_cases(self.bank, bank, of_draw, self.rule)
         context, _ = split_clip(batch.clip, generator.context_frames, generator.chunk_frames)
         error = (case.context - case.clean_context).astype(context.dtype)
         injected = choose_rows(found, context + self.amplitude * error, context)
         level = _levels(of_level, self.noise)
         if self.noise:
             injected = noisy_context(injected, level, of_noise)
-        example = clean_example(generator, batch, of_fit, context=injected, level=level)
+        example = clean_example(generator, batch, of_fit, context=injected, level=level, weight=weight)
         return Drawn(example=example, clean=jnp.logical_not(found), found=found)
 
 
@@ -95,7 +100,14 @@ def _levels(keys: RowKeys, most: float) -> Rows:
     return fm.uniform_rows(keys, 0.0, most) if most else jnp.zeros(len(keys), jnp.float32)
 
 
-def draw_cases(bank: ErrorBank, state: PyTree, keys: RowKeys) -> tuple[Case, Array]:
-    """`(cases, found [b])`, entry-uniform over all slots of each row's shard."""
-    drawn = bank.draw(state, keys, AnySlot())
-    return drawn.entries, drawn.found
+def draw_cases(
+    bank: ErrorBank,
+    state: PyTree,
+    keys: RowKeys,
+    rule: AnySlot | DrawRule = AnySlot(),  # noqa: B008 (frozen)
+) -> tuple[Case, Array, Rows]:
+    """`(cases, found [b], weight [b])` of each row's shard; the weights of a uniform draw are 1."""
+    drawn = bank.draw(state, keys, rule)
+    ones = jnp.ones(len(keys), jnp.float32)
+    weight = ones if drawn.weight is None else jnp.where(drawn.found, drawn.weight, ones)
+    return drawn.entries, drawn.found, weight

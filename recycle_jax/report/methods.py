@@ -102,6 +102,53 @@ METHODS = {
         about="The simulator itself, given the same history as the generators: the ceiling.",
     ),
 }
+_MORE = (
+    ("forcing", "Diffusion Forcing", "Trained on history with noise of its own strength on every frame."),
+    ("scheduled", "scheduled sampling", "Trained on history of which some frames are its own one-step guesses."),
+    ("unrolled", "unrolled", "Trained on all steps of its own short rollouts, without gradient through time."),
+    ("unrolled_gradient", "unrolled, gradient", "The same with gradient through time."),
+    ("resampling", "Resampling Forcing", "Trained on history that it has partly noised and sampled again itself."),
+    ("backward", "backward aggregation", "Trained on its own rollouts played backwards, towards their real start."),
+    ("dagger", "DAgger", "Trained on its own stored rollouts, none forgotten, with the simulator's labels."),
+    ("critic_mmd", "Self Forcing, MMD", "Trained so that its rollouts are distributed as real windows are, by MMD."),
+    ("critic_gan", "Self Forcing, GAN", "The same by a small discriminator."),
+    ("corrupt", "corrupted history", "Trained on history that is noised, blurred and tinted."),
+    ("discrete", "discretised history", "History made of codes of a codebook, in training and while generating."),
+    ("context_noise", "context noise", "Noise on the history while generating too, its strength told."),
+    ("anchored", "anchor alone", "A clean early frame stays in the context; nothing is recycled."),
+    ("hierarchical", "keyframes first", "Keyframes first, then the frames between them."),
+    ("corrected", "separate corrector", "A second network, trained on banked errors, cleans every frame."),
+    ("washed", "washed", "A denoiser of windows cleans every frame."),
+    ("longer_context", "longer context", "Twice the frames of history, trained from scratch."),
+    ("bigger_network", "bigger network", "Half as wide again, trained from scratch for the same compute."),
+    ("output", "another output", "Teacher forcing with another parametrisation of the frame."),
+    ("one_step", "one-step errors", "Errors of single training steps put back, nothing rolled out."),
+    ("recorded", "recycling, recorded target", "The recorded clip as target, however displaced the rollout."),
+    ("denoised", "recycling, learned target", "A denoiser of windows, trained on real video, gives the target."),
+    ("ours:free_chains", "ours, chains run free", "Rollouts are never moved back towards the clip."),
+    ("ours:no_noise", "ours without noise", "No light noise on the history besides."),
+    ("ours:young", "ours, ages to 4", "Errors of at most four steps."),
+    ("ours:cross_sample", "ours, errors on other clips", "Errors on other clips, whose future stays the target."),
+    ("ours:few_cases", "ours, 64 cases", "A bank of 64 cases."),
+    ("ours:rare_harvests", "ours, rare harvests", "As many rollout steps, in a tenth of the harvests."),
+    ("phase_randomised", "control: random phases", "Errors of the same spectrum and colours, without their shape."),
+    ("shuffled", "control: shuffled", "Errors of other clips in place of a clip's own."),
+    ("stale", "control: stale bank", "The first rounds' errors, never refreshed."),
+    ("foreign", "control: another model's", "The errors of another model's rollouts."),
+)
+_TINTS = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377", "#997700", "#6699CC", "#994455")
+_MARKS = ("o", "s", "^", "v", "D", "P", "X", "<", ">", "h", "p")
+METHODS |= {
+    name: Method(
+        name=shown,
+        brief=shown,
+        colour=_TINTS[place % len(_TINTS)],
+        marker=_MARKS[place % len(_MARKS)],
+        about=about,
+    )
+    for place, (name, shown, about) in enumerate(_MORE)
+}
+
 _SPARE = tuple(zip(("#8C6BB1", "#66828F", "#B08B5B", "#5B8C7B"), ("<", ">", "d", "H"), strict=True))
 
 

@@ -52,18 +52,20 @@ def make_harvest(harvest: Harvest, bank: ErrorBank, mesh: Mesh, steps: int) -> H
             chains, state = carry
             rows = chains.position.shape[0]
             keys = row_keys(jax.random.fold_in(of_call, i), rows, first_row(rows))
-            aged = chains.position >= harvest.youngest
-            chains, case, write = harvest.advance(params, reference, chains, restart, keys, step)
-            state = bank.insert(state, case, jnp.zeros_like(case.step), write)
-            return (chains, state), _sums(case.score, case.ages[:, -1], aged, write)
+            chains, case, accepted = harvest.advance(params, reference, chains, restart, keys, step)
+            write, state = bank.admit(state, case.score, case.domain, accepted)
+            state = bank.insert(state, case, jnp.zeros_like(case.step), write, keys=keys)
+            newest = case.ages.max(axis=1)
+            aged = (newest >= harvest.youngest) & (newest <= harvest.oldest)
+            return (chains, state), _sums(case.score, newest, aged, accepted, write)
 
         (chains, state), sums = jax.lax.scan(one, (chains, state), jnp.arange(steps, dtype=jnp.int32))
-        aged, banked, score, age = sum_over_data(sums.sum(axis=0))
-        per_case = jnp.maximum(banked, 1.0)
+        aged, accepted, banked, score, age = sum_over_data(sums.sum(axis=0))
+        per_case = jnp.maximum(accepted, 1.0)
         metrics = {
             "score": score / per_case,
             "age": age / per_case,
-            "accepted": banked / jnp.maximum(aged, 1.0),
+            "accepted": accepted / jnp.maximum(aged, 1.0),
             "banked": banked,
         }
         return chains, state, metrics
@@ -75,13 +77,14 @@ def make_harvest(harvest: Harvest, bank: ErrorBank, mesh: Mesh, steps: int) -> H
     return jax.jit(shard_over_data(body, mesh, roles, out), donate_argnums=(2, 3), out_shardings=shardings)
 
 
-def _sums(score: Array, age: Array, aged: Array, write: Array) -> Array:
-    banked = write.astype(jnp.float32)
+def _sums(score: Array, age: Array, aged: Array, accepted: Array, write: Array) -> Array:
+    kept = accepted.astype(jnp.float32)
     return jnp.stack(
         [
             aged.astype(jnp.float32).sum(),
-            banked.sum(),
-            (banked * score).sum(),
-            (banked * age.astype(jnp.float32)).sum(),
+            kept.sum(),
+            write.astype(jnp.float32).sum(),
+            (kept * score).sum(),
+            (kept * age.astype(jnp.float32)).sum(),
         ]
     )

@@ -113,13 +113,13 @@ class Observer:
 
     Attributes:
         log: takes one record an interval.
-        watch: takes `(state, newest harvest metrics)`.
+        watch: takes `(state, newest harvest metrics)`; answers with a reason to end the run here, or None.
         checkpoints: directory of the checkpoints, None to save nothing.
         label: of the progress bar.
     """
 
     log: Callable[[dict[str, Any]], None] | None = None
-    watch: Callable[[RunState, dict[str, float]], None] | None = None
+    watch: Callable[[RunState, dict[str, float]], str | None] | None = None
     checkpoints: Path | None = None
     label: str = "training"
 
@@ -172,12 +172,17 @@ def run(
                 if observer.log is not None:
                     observer.log(record)
                 _require_finite(record, state, observer.checkpoints)
+            reason = None
             if observer.watch and schedule.watch_every and done % schedule.watch_every == 0:
-                observer.watch(state, {name: float(value) for name, value in harvested.items()})
+                reason = observer.watch(state, {name: float(value) for name, value in harvested.items()})
             if schedule.save_every and done % schedule.save_every == 0:
                 save(observer.checkpoints, state)
             if interrupted():
                 raise _interrupt(state, observer.checkpoints)
+            if reason:
+                if observer.log is not None:
+                    observer.log({"step": done, "stopped": reason})
+                break
     save(observer.checkpoints, state)
     return state
 

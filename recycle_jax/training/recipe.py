@@ -17,11 +17,14 @@ import optax
 from jax.sharding import Mesh
 
 from recycle_jax.data.base import ClipSource
-from recycle_jax.errors.bank import ErrorBank
+from recycle_jax.errors.bank import AnySlot, ErrorBank
 from recycle_jax.errors.capacity import allocate
 from recycle_jax.errors.controls import Remake
+from recycle_jax.errors.draws import DrawRule
 from recycle_jax.errors.harvest import Harvest
 from recycle_jax.errors.references import Reference
+from recycle_jax.errors.replacement import Replacement, Ring
+from recycle_jax.errors.threshold import AdaptiveThreshold
 from recycle_jax.generators.base import Generator
 from recycle_jax.policies.base import ExamplePolicy, HistoryPolicy
 from recycle_jax.policies.clean import TeacherForcing
@@ -81,6 +84,10 @@ class Recycling:
         case_rows: rows of banked history with the reference's target: own-sample.
         error_rows: rows of real history with a banked error on it and the real target: cross-sample.
         noise: white noise up to this standard deviation on every history, its level told; 0 for none.
+        rule: how cases are drawn; `errors.draws` has draws balanced over domains and by score.
+        replacement: which case gives way to a new one; `errors.eviction` has others than the oldest.
+        threshold: which cases are errors worth banking, by a threshold that follows each domain's scores; None banks
+            all that the reference's gate accepts.
     """
 
     chains: int = 32
@@ -93,6 +100,9 @@ class Recycling:
     case_rows: int = 1
     error_rows: int = 0
     noise: float = 0.03
+    rule: AnySlot | DrawRule = AnySlot()
+    replacement: Replacement = Ring()
+    threshold: AdaptiveThreshold | None = None
 
     def bank(self) -> ErrorBank:
         """The bank: one slot, a ring.
@@ -105,13 +115,18 @@ class Recycling:
                 f"capacity {self.capacity} is not divisible by {self.shards} shards: "
                 f"use {self.capacity // self.shards * self.shards or self.shards}"
             )
-        return ErrorBank(shards=self.shards, capacity=self.capacity // self.shards)
+        return ErrorBank(
+            shards=self.shards,
+            capacity=self.capacity // self.shards,
+            replacement=self.replacement,
+            threshold=self.threshold,
+        )
 
     def policy(self, bank: ErrorBank, remake: Remake | None = None) -> Mixture:
         """Clean and banked history, row by row; `remake` changes the errors of replayed cases, for controls."""
         clean: ExamplePolicy = NoiseAugmentation(most=self.noise) if self.noise else TeacherForcing()
-        replay = ReplayCases(bank=bank, noise=self.noise, remake=remake)
-        add = AddErrors(bank=bank, noise=self.noise)
+        replay = ReplayCases(bank=bank, noise=self.noise, remake=remake, rule=self.rule)
+        add = AddErrors(bank=bank, noise=self.noise, rule=self.rule)
         shares = ((self.clean_rows, clean), (self.case_rows, replay), (self.error_rows, add))
         return Mixture(parts=tuple((rows, policy) for rows, policy in shares if rows))
 

@@ -24,6 +24,7 @@ from recycle_jax.io.writers import read_json, write_json
 from recycle_jax.training.average import handed_out
 from recycle_jax.training.cost import Cost, forward_flops
 from recycle_jax.training.loop import RunState
+from recycle_jax.training.stop import PricedRound, Stop
 from recycle_jax.training.watch import Best, Round, Watch
 from recycle_jax.typing import Params, Scalar
 
@@ -42,6 +43,9 @@ class Watcher:
         watch: the limits.
         bank: whose entries are looked at, or None.
         directory: where rounds and best parameters are kept, None to keep them in memory only.
+        stop: ends the run where a round no longer pays: its value is the harvest's score, the distance of rollouts
+            from their reference, so the rule needs `higher=False`; None never does.
+        round_cost: what a round costs, in the unit of the rule's price.
         rounds: what was seen, oldest first.
         best: the best of them, None before the first.
     """
@@ -51,23 +55,30 @@ class Watcher:
     watch: Watch = dataclasses.field(default_factory=Watch)
     bank: ErrorBank | None = None
     directory: Path | None = None
+    stop: Stop | None = None
+    round_cost: float = 1.0
     rounds: list[Round] = dataclasses.field(default_factory=list)
     best: Best | None = None
 
     def __post_init__(self) -> None:
+        if self.stop is not None and self.stop.higher:
+            raise ValueError("the watch's value is a distance, of which less is better: use Stop(..., higher=False)")
         split_clip(self.batch.clip, self.generator.context_frames, self.generator.chunk_frames)
         if not np.all(np.isfinite(self.batch.clip)):
             raise ValueError("the held-out clips hold NaN or Inf, which makes every loss NaN: clean or drop them")
         self._look = jax.jit(look(self.generator, self.batch))
         self._stats = None if self.bank is None else jax.jit(self.bank.stats)
 
-    def __call__(self, state: RunState, harvest: dict[str, float]) -> None:
+    def __call__(self, state: RunState, harvest: dict[str, float]) -> str | None:
         """Looks at a round, warns where something is wrong, and keeps the parameters if it is the best.
 
         Rounds without a harvest yet, such as the first after going on from a checkpoint, are passed over.
+
+        Returns:
+            Why the run should end here, or None.
         """
         if not harvest:
-            return
+            return None
         seen = self._round(state, harvest)
         if self.directory is not None and not self.rounds:
             self._load(self.directory, handed_out(state.train))
@@ -79,6 +90,7 @@ class Watcher:
             self._save(self.directory)
         for text in self.watch.warnings(self.rounds):
             warnings.warn(f"round {len(self.rounds)}, step {seen.step}: {text}", stacklevel=2)
+        return self._verdict()
 
     def result(self, state: RunState) -> Params:
         """The newest parameters, or the best round's if the newest round has collapsed."""
@@ -108,6 +120,13 @@ class Watcher:
             entries=tuple(int(n) for n in stats.get("entries", ())),
             norms=tuple(float(n) for n in stats.get("norm", ())),
         )
+
+    def _verdict(self) -> str | None:
+        if self.stop is None:
+            return None
+        priced = [PricedRound(cost=self.round_cost, value=earlier.score) for earlier in self.rounds]
+        verdict = self.stop.verdict(priced)
+        return verdict.reason if verdict.stop else None
 
     def _save(self, directory: Path) -> None:
         assert self.best is not None

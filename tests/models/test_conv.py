@@ -87,3 +87,30 @@ def test_parameters_are_arrays_that_depend_on_the_key_alone():
     same = lambda a, b: np.array_equal(a, b)  # noqa: E731
     assert jax.tree.all(jax.tree.map(same, first, again))
     assert not jax.tree.all(jax.tree.map(same, first, other))
+
+
+def test_a_network_may_be_told_a_level_for_each_context_frame():
+    """Each of them counts; one level a row holds for all frames."""
+    network = frame_unet(**SMALL, frame_levels=True)
+    params, apply = loud(network), jax.jit(network.apply)
+    context = np.random.default_rng(1).standard_normal((2, 2, 8, 8, 2), np.float32)
+    at = lambda *levels: apply(params, context, jnp.tile(jnp.asarray([levels], jnp.float32), (2, 1)), None)  # noqa: E731
+    np.testing.assert_array_equal(apply(params, context, jnp.full(2, 0.5), None), at(0.5, 0.5))
+    outs = [at(0.5, 0.5), at(0.1, 0.5), at(0.5, 0.1)]
+    assert all(np.any(a != b) for a, b in zip(outs, outs[1:] + outs[:1], strict=True))
+    with pytest.raises(ValueError, match=r"level is \[2, 3\], but the context has 2 frames"):
+        network.apply(params, context, jnp.zeros((2, 3)), None)
+
+
+@pytest.mark.parametrize(
+    "make, first", [(frame_unet, ()), (velocity_unet, (jnp.zeros((2, 1, 8, 8, 2)), jnp.zeros((2, 1))))]
+)
+def test_levels_of_frames_are_refused_by_a_network_that_takes_one(make, first):
+    network = make(**SMALL)
+    shapes = jax.eval_shape(network.init, jax.random.key(0))
+    given = (*first, jnp.zeros((2, 2, 8, 8, 2)), jnp.zeros((2, 2)))
+    with pytest.raises(ValueError, match=r"level is \[2, 2\], .* build it with frame_levels=True"):
+        jax.eval_shape(lambda params: network.apply(params, *given, None), shapes)
+    told = make(**SMALL, frame_levels=True)
+    shapes = jax.eval_shape(told.init, jax.random.key(0))
+    assert jax.eval_shape(lambda params: told.apply(params, *given, None), shapes).shape == (2, 1, 8, 8, 2)

@@ -1,0 +1,80 @@
+"""An anchor: frames at the head of the context that never leave it.
+
+The anchored context is `[anchor, recent frames]`: a step replaces recent frames only, so that the generator sees a
+clean early frame however long the rollout. The clean reference image that SVI conditions on (arXiv 2510.09212) without
+its errors; with an anchor of the first frames it is also what is called a sink with a window.
+
+Whoever slides the contexts of a generator on asks it for its anchors (`errors.anchors`), as a harvest does.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax.numpy as jnp
+
+from recycle_jax.generators.base import Example, Fit, Generator, Levels, slide
+from recycle_jax.typing import Frames, Params, PRNGKey, PyTree, RowKeys, Sigma
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Anchored:
+    """A generator that keeps the head of its context.
+
+    Attributes:
+        inner: the generator, whose network sees `[anchors, recent]` as its context. Its rollouts are begun anew at
+            every step, so a cache that it keeps between steps is lost.
+        anchors: frames that stay, fewer than the context has.
+    """
+
+    inner: Generator
+    anchors: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.anchors < self.inner.context_frames:
+            raise ValueError(
+                f"anchors is {self.anchors}, but must leave at least one recent frame of a context of "
+                f"{self.inner.context_frames}: use 1 to {self.inner.context_frames - 1}, or a longer context"
+            )
+
+    @property
+    def context_frames(self) -> int:
+        """Anchors and recent frames."""
+        return self.inner.context_frames
+
+    @property
+    def chunk_frames(self) -> int:
+        """The inner generator's."""
+        return self.inner.chunk_frames
+
+    @property
+    def calls_per_step(self) -> int:
+        """The inner generator's."""
+        return self.inner.calls_per_step
+
+    def init(self, key: PRNGKey) -> Params:
+        """Fresh parameters of the inner generator."""
+        return self.inner.init(key)
+
+    def corruption(self, keys: RowKeys, chunk: Frames) -> Levels:
+        """The inner generator's."""
+        return self.inner.corruption(keys, chunk)
+
+    def fit(self, params: Params, example: Example) -> Fit:
+        """The inner generator's, on an example whose context holds the anchors (`policies.anchor`)."""
+        return self.inner.fit(params, example)
+
+    def to_error(self, residual: Frames, sigma: Sigma) -> Frames:
+        """The inner generator's."""
+        return self.inner.to_error(residual, sigma)
+
+    def begin(self, params: Params, context: Frames, condition: PyTree) -> Frames:
+        """The carry is the context, whose first frames become the anchors."""
+        del params, condition
+        return context
+
+    def step(self, params: Params, carry: Frames, keys: RowKeys, condition: PyTree) -> tuple[Frames, Frames]:
+        """One chunk, and the recent frames slid on by it."""
+        inner: Any = self.inner.begin(params, carry, condition)
+        _, chunk = self.inner.step(params, inner, keys, condition)
+        recent = slide(carry[:, self.anchors :], chunk)
+        return jnp.concatenate([carry[:, : self.anchors], recent], axis=1), chunk

@@ -1,0 +1,95 @@
+"""A user's Linen module in under ten lines, trained for two steps, and modules that do not fit."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import linen as nn
+
+from recycle_jax.data.base import Batch
+from recycle_jax.generators.adapt import from_context, from_noisy
+from recycle_jax.generators.base import Generator
+from recycle_jax.generators.linen import linen_network
+from recycle_jax.generators.predictor import Predictor
+from recycle_jax.generators.rectified_flow import RectifiedFlow, velocity_head
+from recycle_jax.policies.clean import TeacherForcing
+from recycle_jax.sharding import make_mesh
+from recycle_jax.training.correct import make_correct
+from recycle_jax.training.state import init_state
+
+CONTEXT, CHUNK = jnp.zeros((1, 2, 4, 4, 1)), jnp.zeros((1, 1, 4, 4, 1))
+
+
+class Pixelwise(nn.Module):
+    """Someone's network: every pixel from the same pixel of two frames."""
+
+    @nn.compact
+    def __call__(self, context):
+        x = nn.Dense(8)(jnp.moveaxis(context[..., 0], 1, -1))
+        return nn.Dense(1)(nn.gelu(nn.LayerNorm()(x)))[:, None]
+
+
+class Velocity(nn.Module):
+    """The same for a flow."""
+
+    @nn.compact
+    def __call__(self, noisy, time, context):
+        return noisy * time[:, None, None, None, None] / 1000.0 + Pixelwise()(context)
+
+
+def your_predictor():
+    return Predictor(network=linen_network(Pixelwise(), from_context, CONTEXT), context_frames=2)
+
+
+def your_flow():
+    network = linen_network(Velocity(), from_noisy, CHUNK, jax.ShapeDtypeStruct((1,), jnp.float32), CONTEXT)
+    return RectifiedFlow(network=network, context_frames=2, head=velocity_head)
+
+
+@pytest.mark.parametrize("make", [your_predictor, your_flow])
+def test_your_module_trains_and_rolls(make):
+    generator = make()
+    assert isinstance(generator, Generator)
+    mesh, optimizer = make_mesh(jax.devices()[:1]), optax.sgd(0.1)
+    correct = make_correct(generator, TeacherForcing(), optimizer, mesh)
+    state = init_state(generator, optimizer, jax.random.key(0))
+    start = jax.tree.map(np.asarray, state.params)
+    clip = jax.random.normal(jax.random.key(1), (4, 3, 4, 4, 1))
+    batch = Batch(clip=clip, domain=jnp.zeros(4, jnp.int32))
+    for _ in range(2):
+        state, _, metrics = correct(state, None, batch)
+    assert np.isfinite(metrics["loss"]) and state.refused == 0
+    pairs = zip(jax.tree.leaves(start), jax.tree.leaves(state.params), strict=True)
+    assert all(np.any(old != new) for old, new in pairs)
+    keys = jax.random.split(jax.random.key(2), 4)
+    _, chunk = generator.step(state.params, generator.begin(state.params, clip[:, :2], None), keys, None)
+    assert chunk.shape == (4, 1, 4, 4, 1) and np.isfinite(chunk).all()
+
+
+def test_the_network_is_the_module():
+    network, module = linen_network(Pixelwise(), from_context, CONTEXT), Pixelwise()
+    params = network.init(jax.random.key(3))
+    context = jax.random.normal(jax.random.key(4), (5, 2, 4, 4, 1))
+    wanted = module.init(jax.random.key(3), CONTEXT)["params"]
+    jax.tree.map(np.testing.assert_array_equal, params, wanted)
+    out = network.apply(params, context, jnp.zeros(5), None)
+    np.testing.assert_array_equal(out, module.apply({"params": params}, context))
+
+
+def test_annotated_parameters_arrive_as_plain_arrays():
+    class Annotated(nn.Module):
+        @nn.compact
+        def __call__(self, context):
+            start = nn.with_partitioning(nn.initializers.ones_init(), (None,))
+            return context[:, -1:] * self.param("gain", start, (1,))[None, None, None, None]
+
+    params = linen_network(Annotated(), from_context, CONTEXT).init(jax.random.key(0))
+    assert isinstance(params["gain"], jax.Array)
+
+
+def test_what_generators_cannot_carry_is_refused():
+    with pytest.raises(ValueError, match="BatchNorm keeps batch_stats.*GroupNorm"):
+        linen_network(nn.BatchNorm(use_running_average=False), from_context, CONTEXT)
+    with pytest.raises(ValueError, match="Dropout draws random numbers.*deterministic"):
+        linen_network(nn.Dropout(0.5, deterministic=False), from_context, CONTEXT)
