@@ -17,8 +17,8 @@ from recycle_jax.generators.base import Generator
 from recycle_jax.generators.predictor import Predictor
 from recycle_jax.generators.rectified_flow import RectifiedFlow
 from recycle_jax.models.conv import frame_unet, velocity_unet
+from recycle_jax.policies.recipe import Recycling
 from recycle_jax.training.cost import Cost
-from recycle_jax.training.recipe import Recycling
 from recycle_jax.typing import Frames, Params, RowKeys
 
 
@@ -31,12 +31,16 @@ class Net:
         tiles: tiles along each side of a frame, the grid of the finest level.
         levels: resolutions.
         flow_steps: Euler steps of the flow generator.
+        frame_levels: whether the network is told the noise of each context frame, rather than of all of them.
+        bounded: whether its output is bounded to [-1, 1].
     """
 
     width: int = 32
     tiles: int = 8
     levels: int = 2
     flow_steps: int = 2
+    frame_levels: bool = False
+    bounded: bool = True
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -117,6 +121,7 @@ class Arena:
         net: size of the generator's network, for methods that want another.
         train_domain: what the generator trains on.
         elsewhere: domain -> makes who judges it on video of another domain.
+        held_out_elsewhere: domain -> held-out clips of that domain.
     """
 
     world: str
@@ -135,6 +140,7 @@ class Arena:
     net: Net = Net()
     train_domain: str = "all"
     elsewhere: Mapping[str, Callable[[], Judge]] = dataclasses.field(default_factory=dict)
+    held_out_elsewhere: Mapping[str, ClipSource] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -154,16 +160,19 @@ class Trained:
     generator: Generator | None = None
 
 
-def build_generator(kind: str, shape: tuple[int, int, int], context: int, net: Net) -> Generator:
+def build_generator(
+    kind: str, shape: tuple[int, int, int], context: int, net: Net, *, chunk_frames: int = 1
+) -> Generator:
     """The generator that results call `kind`."""
     if shape[0] % net.tiles:
         raise ValueError(f"frames of {shape[0]} pixels do not divide into {net.tiles} tiles: change --config.net.tiles")
     sizes: dict[str, Any] = {"width": net.width, "patch": shape[0] // net.tiles, "levels": net.levels}
-    frames: dict[str, Any] = {"shape": shape, "context_frames": context, "chunk_frames": 1}
+    sizes |= {"frame_levels": net.frame_levels, "bounded": net.bounded}
+    frames: dict[str, Any] = {"context_frames": context, "chunk_frames": chunk_frames}
     makers: dict[str, Callable[[], Generator]] = {
-        "predictor": lambda: Predictor(network=frame_unet(**frames, **sizes), context_frames=context),
+        "predictor": lambda: Predictor(network=frame_unet(shape=shape, **frames, **sizes), **frames),
         "flow": lambda: RectifiedFlow(
-            network=velocity_unet(**frames, **sizes), context_frames=context, steps=net.flow_steps
+            network=velocity_unet(shape=shape, **frames, **sizes), steps=net.flow_steps, **frames
         ),
     }
     if kind not in makers:

@@ -8,7 +8,9 @@ grow for days.
 
 import dataclasses
 import functools
+import glob
 import json
+import shutil
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -21,6 +23,7 @@ from experiments.arena import Arena, Judge, Trained
 from experiments.judging import cell_measurement, held_out_loss, judge, strip_frames
 from experiments.methods import METHODS, Method, require_known
 from experiments.phases import Job, train_base
+from recycle_jax.data.base import ClipSource
 from recycle_jax.drift.summary import headline, summarise
 from recycle_jax.io import checkpoint
 from recycle_jax.io.files import write_bytes
@@ -31,6 +34,9 @@ from recycle_jax.report.failures import rollout_failures
 from recycle_jax.report.filmstrips import Filmstrip, columns
 from recycle_jax.training.cost import Cost
 from recycle_jax.training.loop import Observer
+
+PHASE = "--"
+"""Between a method and one of its phases, in the names of checkpoints."""
 
 RIVALS = ("b_plus", "noise", "pushforward", "recycle_continued", "b")
 
@@ -79,17 +85,29 @@ class Share:
 
     Attributes:
         part: number of this process.
-        parts: how many share the work; (arena, seed) pairs are dealt in turn.
+        parts: how many share the work; (arena, seed) pairs are dealt in turn; 0 does nothing.
         pairs: stop after the first so many pairs, 0 for all.
+        worlds, kinds, methods: these only, where any are named; a method's family stands for all its settings.
     """
 
     part: int = 0
     parts: int = 1
     pairs: int = 0
+    worlds: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
 
     def takes(self, number: int) -> bool:
         """Whether pair `number` is done here and now."""
-        return number % self.parts == self.part and (not self.pairs or number < self.pairs)
+        return self.parts > 0 and number % self.parts == self.part and (not self.pairs or number < self.pairs)
+
+    def wants(self, place: Arena) -> bool:
+        """Whether an arena is among those named."""
+        return place.world in (self.worlds or (place.world,)) and place.kind in (self.kinds or (place.kind,))
+
+    def does(self, method: str) -> bool:
+        """Whether a method is among those named; B is made wherever it is needed."""
+        return not self.methods or method in self.methods or method.partition("=")[0] in self.methods
 
 
 def run_contest(
@@ -107,14 +125,29 @@ def run_contest(
         share: what is done by this process.
     """
     places = [functools.cache(make) for make in arenas_of]
-    pairs = [(place, seed) for seed in contest.seeds for place in places]
+    wanted = [place for place in places if share.parts and share.wants(place())]
+    pairs = [(place, seed) for seed in contest.seeds for place in wanted]
     for number, (place, seed) in enumerate(pairs):
         if share.takes(number):
-            _finish_pair(contest, place(), seed, workdir)
+            _finish_pair(contest, place(), seed, workdir, share)
     made = [place() for place in places]
-    paths = [_cell_path(workdir, place, seed, m) for place in made for seed in contest.seeds for m in contest.methods]
-    paths += [_long_path(workdir, place, contest, m) for place in made for m in contest.long_methods]
+    paths = [path for place in made for path in _paths(contest, place, workdir)]
     return made, [read_json(path) for path in paths if _is_there(path)]
+
+
+def missing_cells(contest: Contest, arenas_of: Sequence[Callable[[], Arena]], workdir: Workdir) -> tuple[int, float]:
+    """How many cells of a contest are missing, and the mean seconds that the finished ones trained for."""
+    paths = [path for make in arenas_of for path in _paths(contest, make(), workdir)]
+    done = [read_json(path) for path in paths if _is_there(path)]
+    return len(paths) - len(done), float(np.mean([cell["cost"]["seconds"] for cell in done])) if done else 0.0
+
+
+def _paths(contest: Contest, place: Arena, workdir: Workdir) -> list[Path]:
+    """Where the cells of an arena are or will be."""
+    cells = [(seed, method) for seed in contest.seeds for method in _methods(contest, place)]
+    paths = [_cell_path(workdir, place, seed, method) for seed, method in cells]
+    paths += [_cell_path(workdir, place, seed, method, domain) for seed, method in cells for domain in place.elsewhere]
+    return paths + [_long_path(workdir, place, contest, m) for m in contest.long_methods if place.long is not None]
 
 
 def conclude(
@@ -187,21 +220,50 @@ def _methods(contest: Contest, place: Arena) -> Iterator[str]:
     return (m for m in contest.methods if not contest.table[m.partition("+")[0]].refuses(place))
 
 
-def _finish_pair(contest: Contest, place: Arena, seed: int, workdir: Workdir) -> None:
-    """The missing cells of one arena and seed."""
-    for method in _methods(contest, place):
-        if not _is_there(_cell_path(workdir, place, seed, method)):
-            trained = _train(contest, place, seed, method, workdir)
-            _finish_cell(contest, place, seed, method, trained, workdir)
-    if seed != contest.seeds[0] or place.long is None:
-        return
-    missing = [m for m in contest.long_methods if not _is_there(_long_path(workdir, place, contest, m))]
-    if not missing:
-        return
-    judged_by = place.long()
-    for method in missing:
-        cell = _cell(place, seed, method, _train(contest, place, seed, method, workdir), judged_by)
-        write_json(_long_path(workdir, place, contest, method), cell)
+def _finish_pair(contest: Contest, place: Arena, seed: int, workdir: Workdir, share: Share) -> None:
+    """The missing cells of one arena and seed, method by method; each is trained once for all of its cells."""
+    for method in filter(share.does, _methods(contest, place)):
+        missing = [
+            judging for judging in _judgings(contest, place, seed, method, workdir) if not _is_there(judging.path)
+        ]
+        if not missing:
+            continue
+        trained = _train(contest, place, seed, method, workdir)
+        if seed == contest.seeds[0]:
+            _save_pictures(_picture_path(workdir, place, method), _shown(contest, place, seed, trained))
+        for judging in missing:
+            cell = _cell(place, seed, method, trained, judging)
+            write_json(judging.path, cell)
+            exits = float(np.median(cell["rollouts"]["exit_frame"]))
+            workdir.log({"cell": judging.path.stem, "median_exit": exits})
+        _keep(workdir, place, seed, method, trained)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class _Judging:
+    """One cell: who judges, on video of which domain, and where the cell goes."""
+
+    path: Path
+    judge: Callable[[], Judge]
+    domain: str
+    held_out: ClipSource
+
+
+def _judgings(contest: Contest, place: Arena, seed: int, method: str, workdir: Workdir) -> list[_Judging]:
+    own: dict[str, Any] = {"domain": place.train_domain, "held_out": place.held_out}
+    usual = _Judging(path=_cell_path(workdir, place, seed, method), judge=lambda: place.judge, **own)
+    others = [
+        _Judging(
+            path=_cell_path(workdir, place, seed, method, domain),
+            judge=make,
+            domain=domain,
+            held_out=place.held_out_elsewhere[domain],
+        )
+        for domain, make in place.elsewhere.items()
+    ]
+    if place.long is None or seed != contest.seeds[0] or method not in contest.long_methods:
+        return [usual, *others]
+    return [usual, *others, _Judging(path=_long_path(workdir, place, contest, method), judge=place.long, **own)]
 
 
 def _is_there(path: Path) -> bool:
@@ -230,40 +292,44 @@ def _train(contest: Contest, place: Arena, seed: int, method: str, workdir: Work
         arena=dataclasses.replace(place, budget=paid),
         base=base_of(seed),
         seed=seed,
-        observing=lambda phase: _observer(workdir, place, seed, f"{method}-{phase}" if phase != name else method),
+        observing=lambda phase: _observer(workdir, place, seed, method if phase == name else f"{method}{PHASE}{phase}"),
         base_of=base_of,
     )
     return contest.table[name].run(job)
 
 
-def _finish_cell(contest: Contest, place: Arena, seed: int, method: str, trained: Trained, workdir: Workdir) -> None:
-    cell = _cell(place, seed, method, trained, place.judge)
-    generator = trained.generator or place.generator
-    if seed == contest.seeds[0]:
-        key = jax.random.key(10_000 + seed)
-        frames = strip_frames(generator, trained.params, place.judge.starts[:1], key, contest.strip_frames)
-        _save_pictures(_picture_path(workdir, place, method), frames[0])
-    write_json(_cell_path(workdir, place, seed, method), cell)
-    exits = np.median(cell["rollouts"]["exit_frame"])
-    workdir.log({"cell": f"{place.world}/{place.kind}/{method}/{seed}", "median_exit": float(exits)})
-
-
-def _cell(place: Arena, seed: int, method: str, trained: Trained, judged_by: Judge) -> dict[str, Any]:
-    key = jax.random.key(10_000 + seed)
-    generator = trained.generator or place.generator
+def _cell(place: Arena, seed: int, method: str, trained: Trained, judging: _Judging) -> dict[str, Any]:
+    key, generator, judged_by = jax.random.key(10_000 + seed), trained.generator or place.generator, judging.judge()
     measurement = judge(generator, judged_by.monitor, trained.params, judged_by.starts, key)
     return {
         "world": place.world,
         "generator": place.kind,
         "method": method,
         "seed": seed,
-        "train_domain": "all",
-        "eval_domain": "all",
+        "train_domain": place.train_domain,
+        "eval_domain": judging.domain,
         **cell_measurement(judged_by.monitor, measurement),
-        "clean_loss": held_out_loss(generator, trained.params, place.held_out),
+        "clean_loss": held_out_loss(generator, trained.params, judging.held_out),
         "bank": trained.bank,
         "cost": dataclasses.asdict(trained.cost),
     }
+
+
+def _shown(contest: Contest, place: Arena, seed: int, trained: Trained) -> np.ndarray:
+    """The first rollout, for pictures."""
+    key, generator = jax.random.key(10_000 + seed), trained.generator or place.generator
+    return strip_frames(generator, trained.params, place.judge.starts[:1], key, contest.strip_frames)[0]
+
+
+def _keep(workdir: Workdir, place: Arena, seed: int, method: str, trained: Trained) -> None:
+    """Keeps what was trained, and drops the checkpoints of its phases, which hold banks and optimisers."""
+    if method == "b":
+        return
+    name = f"{place.world}-{place.kind}-{seed}-{method}"
+    checkpoint.save(workdir.path / "trained" / name, 0, trained.params)
+    for folder in workdir.checkpoints.glob(f"{glob.escape(name)}*"):
+        if folder.name == name or folder.name.startswith(f"{name}{PHASE}"):
+            shutil.rmtree(folder)
 
 
 def _kept(workdir: Workdir, place: Arena, seed: int, phase: str, train: Callable[[], Trained]) -> Trained:
@@ -288,8 +354,9 @@ def _observer(workdir: Workdir, place: Arena, seed: int, phase: str) -> Observer
     )
 
 
-def _cell_path(workdir: Workdir, place: Arena, seed: int, method: str) -> Path:
-    return workdir.path / "cells" / f"{place.world}-{place.kind}-{method}-{seed}.json"
+def _cell_path(workdir: Workdir, place: Arena, seed: int, method: str, domain: str = "") -> Path:
+    shown = f"-{domain}" if domain else ""
+    return workdir.path / "cells" / f"{place.world}-{place.kind}-{method}-{seed}{shown}.json"
 
 
 def _long_path(workdir: Workdir, place: Arena, contest: Contest, method: str) -> Path:

@@ -35,8 +35,8 @@ from recycle_jax.data.worlds.clips import WorldClips
 from recycle_jax.drift.monitor import Monitor
 from recycle_jax.io.video import write_mp4
 from recycle_jax.io.workdir import open_workdir
+from recycle_jax.policies.recipe import Recycling
 from recycle_jax.sharding import make_mesh
-from recycle_jax.training.recipe import Recycling
 
 METHODS = ("b", "b_plus", "recycle", "noise")
 QUESTION = "How long do rollouts of a generator of real footage look like real footage?"

@@ -118,8 +118,9 @@ def world_bands(name: str, world: DecodableWorld, objects: int, judging: Judging
 
 @functools.partial(jax.jit, static_argnames=("generator", "monitor"))
 def judge(generator: Generator, monitor: Monitor, params: Params, context: Frames, key: PRNGKey) -> Measurement:
-    """One compiled evaluation: rollouts from `context` through the monitor."""
-    return stream(generator, params, context, key, monitor.max_frames, monitor)
+    """One compiled evaluation: rollouts from `context` through the monitor, to its last frame or a little past it."""
+    frames = -(-monitor.max_frames // generator.chunk_frames) * generator.chunk_frames
+    return stream(generator, params, context, key, frames, monitor)
 
 
 def held_out_loss(generator: Generator, params: Params, source: ClipSource, rows: int = 256) -> float:
@@ -137,7 +138,8 @@ def strip_frames(generator: Generator, params: Params, context: Frames, key: PRN
     """Rollouts with every frame kept, as uint8 `[b, frames, h, w, c]`, for pictures."""
 
     def rolled(params: Params) -> Any:
-        out = rollout(generator, params, context[:, -generator.context_frames :], key, frames)
+        made = -(-frames // generator.chunk_frames) * generator.chunk_frames
+        out = rollout(generator, params, context[:, -generator.context_frames :], key, made)[:, :frames]
         return jnp.round((jnp.clip(out, -1.0, 1.0) + 1.0) * 127.5).astype(jnp.uint8)
 
     return np.asarray(jax.jit(rolled)(params))

@@ -18,9 +18,11 @@ from recycle_jax.errors.references import Reference
 from recycle_jax.generators.base import Generator
 from recycle_jax.policies.base import HistoryPolicy
 from recycle_jax.policies.clean import TeacherForcing
+from recycle_jax.policies.recipe import Recycling
 from recycle_jax.training.cost import Cost, forward_flops, harvest_flops, update_flops
 from recycle_jax.training.loop import Observer, Schedule
-from recycle_jax.training.recipe import Adam, Control, Recycling, recycle_phase, train_phase
+from recycle_jax.training.recipe import Adam, Control, recycle_phase, train_phase
+from recycle_jax.training.stop import Stop
 from recycle_jax.training.watcher import Watcher
 from recycle_jax.typing import Params
 
@@ -87,17 +89,37 @@ def scratch_with(job: Job, generator: Generator, policy: HistoryPolicy, phase: s
     return _train(arena, generator, policy, updates, job.seed, job.observing(phase))
 
 
+def train_extra(job: Job, generator: Generator, policy: HistoryPolicy, phase: str, share: float) -> Trained:
+    """Something besides, from scratch, for a share of the extra budget: a denoiser, a corrector."""
+    arena = job.arena
+    each = update_flops(generator, policy, forward_calls(arena, generator), arena.budget.rows)
+    updates = max(1, round(share * extra_flops(arena) / each))
+    return _train(arena, generator, policy, updates, job.seed, job.observing(phase))
+
+
 def recycle_with(
     job: Job,
     reference: Reference,
     phase: str,
     recycling: Recycling | None = None,
     control: Control = Control(),  # noqa: B008 (frozen)
+    reference_flops: float = 0.0,
+    stop: Stop | None = None,
 ) -> Trained:
-    """Recycling from B's parameters, for the extra budget."""
+    """Recycling from B's parameters, for the extra budget.
+
+    Args:
+        job: where and from what.
+        reference: what rollouts are compared with.
+        phase: name of the phase.
+        recycling: other settings than the arena's.
+        control: what is taken from recycling.
+        reference_flops: the reference's own price a row.
+        stop: ends before the budget is spent where rounds no longer pay; its unit of cost is B.
+    """
     arena, base, seed = job.arena, job.base, job.seed
     recycling = recycling or arena.recycling
-    train, harvest = _recycling_flops(arena, recycling, 1000)
+    train, harvest = _recycling_flops(arena, recycling, 1000, reference_flops)
     updates = max(1, round(1000 * extra_flops(arena) / (train + harvest)))
     frames = arena.generator.context_frames + arena.generator.chunk_frames
     schedule = _schedule(arena, updates, frames, SECOND_PHASE)
@@ -107,6 +129,8 @@ def recycle_with(
         generator=arena.generator,
         batch=arena.held_out.batch(1, 64, frames),
         directory=None if observer.checkpoints is None else observer.checkpoints / "watch",
+        stop=stop,
+        round_cost=arena.budget.extra * schedule.watch_every / updates,
     )
     state, seconds = _timed(
         recycle_phase,
@@ -123,7 +147,8 @@ def recycle_with(
         control=control,
     )
     params = watcher.result(state)
-    train, harvest = _recycling_flops(arena, recycling, updates)
+    updates = int(state.train.step)
+    train, harvest = _recycling_flops(arena, recycling, updates, reference_flops)
     cost = Cost(train_flops=train, harvest_flops=harvest, updates=updates, seconds=seconds)
     cost += watcher.cost(base.params)
     held = sum(leaf.nbytes for leaf in jax.tree.leaves(state.bank.entries))
@@ -176,10 +201,10 @@ def _schedule(arena: Arena, updates: int, frames: int, first: int) -> Schedule:
     )
 
 
-def _recycling_flops(arena: Arena, recycling: Recycling, updates: int) -> tuple[float, float]:
+def _recycling_flops(arena: Arena, recycling: Recycling, updates: int, reference: float) -> tuple[float, float]:
     """FLOPs of the corrections and of the harvests of so many updates."""
     forward = forward_calls(arena, arena.generator)
-    each = harvest_flops(arena.generator, forward, 0.0, recycling.chains, recycling.harvest_steps)
+    each = harvest_flops(arena.generator, forward, reference, recycling.chains, recycling.harvest_steps)
     harvests = -(-updates // recycling.harvest_every)
     policy = recycling.policy(recycling.bank())
     return updates * update_flops(arena.generator, policy, forward, arena.budget.rows), harvests * each

@@ -42,8 +42,8 @@ from recycle_jax.data.worlds.base import DecodableWorld
 from recycle_jax.data.worlds.heartbeat import Heartbeat
 from recycle_jax.drift.monitor import Monitor
 from recycle_jax.io.workdir import open_workdir
+from recycle_jax.policies.recipe import Recycling
 from recycle_jax.sharding import make_mesh
-from recycle_jax.training.recipe import Recycling
 
 CURVE = tuple(f"recycle+{share}" for share in (0.05, 0.15))
 METHODS = ("b", "b_plus", "recycle", "noise", "pushforward", "recycle_continued", *CURVE)

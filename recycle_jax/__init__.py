@@ -26,8 +26,11 @@ from recycle_jax.policies.clean import TeacherForcing as TeacherForcing
 from recycle_jax.policies.mixture import Mixture as Mixture
 from recycle_jax.policies.noise import NoiseAugmentation as NoiseAugmentation
 from recycle_jax.policies.pushforward import Pushforward as Pushforward
-from recycle_jax.policies.recycle import AddErrors as AddErrors
-from recycle_jax.policies.recycle import ReplayCases as ReplayCases
+from recycle_jax.policies.recipe import Recipe as Recipe
+from recycle_jax.policies.recipe import Recycling as Recycling
+from recycle_jax.policies.recipe import recycle as recycle
+from recycle_jax.policies.replay import AddErrors as AddErrors
+from recycle_jax.policies.replay import ReplayCases as ReplayCases
 from recycle_jax.rollout.scan import rollout as rollout
 from recycle_jax.rollout.stream import stream as stream
 from recycle_jax.training.average import averaged as averaged
@@ -35,6 +38,5 @@ from recycle_jax.training.average import handed_out as handed_out
 from recycle_jax.training.loop import Observer as Observer
 from recycle_jax.training.loop import Schedule as Schedule
 from recycle_jax.training.recipe import Adam as Adam
-from recycle_jax.training.recipe import Recycling as Recycling
 from recycle_jax.training.recipe import recycle_phase as recycle_phase
 from recycle_jax.training.recipe import train_phase as train_phase

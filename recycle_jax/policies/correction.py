@@ -28,7 +28,7 @@ from recycle_jax.errors.harvest import Case
 from recycle_jax.errors.storage import BankState
 from recycle_jax.generators.base import Example, Generator, clean_example
 from recycle_jax.policies.base import Drawn, ExamplePolicy, all_clean, choose_rows, require_frames
-from recycle_jax.policies.recycle import draw_cases
+from recycle_jax.policies.replay import draw_cases
 from recycle_jax.typing import Frames, Params, PRNGKey, PyTree, RowKeys
 
 

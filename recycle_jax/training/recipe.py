@@ -1,8 +1,8 @@
-"""The recipe: from a generator and clips to a generator that stays stable.
+"""The phases of the recipe: from a generator and clips to a generator that stays stable.
 
     1  B           teacher forcing, `train_phase`
-    2  recycling   rounds of harvest and correction from B's parameters, `recycle_phase`; the reference that needs
-                   neither simulator nor other network is `errors.registered`
+    2  recycling   rounds of harvest and correction from B's parameters, `recycle_phase`, with the settings and the
+                   reference of `policies.recycle()`
 
 Every phase is one call of the loop with its own optimiser: Adam (arXiv 1412.6980) on a warm-up and cosine
 schedule, gradients clipped to norm 1, and every phase hands out averaged parameters (`training.average`). Rivals of
@@ -17,20 +17,13 @@ import optax
 from jax.sharding import Mesh
 
 from recycle_jax.data.base import ClipSource
-from recycle_jax.errors.bank import AnySlot, ErrorBank
 from recycle_jax.errors.capacity import allocate
 from recycle_jax.errors.controls import Remake
-from recycle_jax.errors.draws import DrawRule
 from recycle_jax.errors.harvest import Harvest
 from recycle_jax.errors.references import Reference
-from recycle_jax.errors.replacement import Replacement, Ring
-from recycle_jax.errors.threshold import AdaptiveThreshold
 from recycle_jax.generators.base import Generator
-from recycle_jax.policies.base import ExamplePolicy, HistoryPolicy
-from recycle_jax.policies.clean import TeacherForcing
-from recycle_jax.policies.mixture import Mixture
-from recycle_jax.policies.noise import NoiseAugmentation
-from recycle_jax.policies.recycle import AddErrors, ReplayCases
+from recycle_jax.policies.base import HistoryPolicy
+from recycle_jax.policies.recipe import Recycling
 from recycle_jax.sharding import ROLES, place
 from recycle_jax.training.average import averaged, handed_out
 from recycle_jax.training.correct import make_correct
@@ -67,68 +60,6 @@ class Adam:
         )
         adam = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
         return averaged(adam, max(1.0, self.average * updates)) if self.average else adam
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Recycling:
-    """Hyper-parameters of recycling from complete cases.
-
-    Attributes:
-        chains: persistent rollouts.
-        oldest: largest age of a case, in steps.
-        harvest_every: updates between harvests.
-        harvest_steps: generator steps of every chain in a harvest.
-        capacity: cases the bank holds, over all shards.
-        shards: logical shards of the bank, a multiple of the number of devices.
-        clean_rows: rows of real history in every `clean_rows + case_rows` rows.
-        case_rows: rows of banked history with the reference's target: own-sample.
-        error_rows: rows of real history with a banked error on it and the real target: cross-sample.
-        noise: white noise up to this standard deviation on every history, its level told; 0 for none.
-        rule: how cases are drawn; `errors.draws` has draws balanced over domains and by score.
-        replacement: which case gives way to a new one; `errors.eviction` has others than the oldest.
-        threshold: which cases are errors worth banking, by a threshold that follows each domain's scores; None banks
-            all that the reference's gate accepts.
-    """
-
-    chains: int = 32
-    oldest: int = 32
-    harvest_every: int = 20
-    harvest_steps: int = 4
-    capacity: int = 2048
-    shards: int = 1
-    clean_rows: int = 1
-    case_rows: int = 1
-    error_rows: int = 0
-    noise: float = 0.03
-    rule: AnySlot | DrawRule = AnySlot()
-    replacement: Replacement = Ring()
-    threshold: AdaptiveThreshold | None = None
-
-    def bank(self) -> ErrorBank:
-        """The bank: one slot, a ring.
-
-        Raises:
-            ValueError: if the capacity cannot be shared out evenly.
-        """
-        if self.capacity % self.shards:
-            raise ValueError(
-                f"capacity {self.capacity} is not divisible by {self.shards} shards: "
-                f"use {self.capacity // self.shards * self.shards or self.shards}"
-            )
-        return ErrorBank(
-            shards=self.shards,
-            capacity=self.capacity // self.shards,
-            replacement=self.replacement,
-            threshold=self.threshold,
-        )
-
-    def policy(self, bank: ErrorBank, remake: Remake | None = None) -> Mixture:
-        """Clean and banked history, row by row; `remake` changes the errors of replayed cases, for controls."""
-        clean: ExamplePolicy = NoiseAugmentation(most=self.noise) if self.noise else TeacherForcing()
-        replay = ReplayCases(bank=bank, noise=self.noise, remake=remake, rule=self.rule)
-        add = AddErrors(bank=bank, noise=self.noise, rule=self.rule)
-        shares = ((self.clean_rows, clean), (self.case_rows, replay), (self.error_rows, add))
-        return Mixture(parts=tuple((rows, policy) for rows, policy in shares if rows))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

@@ -25,7 +25,7 @@ from recycle_jax.models.conv import frame_unet
 from recycle_jax.policies.clean import TeacherForcing
 from recycle_jax.policies.mixture import Mixture
 from recycle_jax.policies.one_step import OneStepErrors
-from recycle_jax.policies.recycle import ReplayCases
+from recycle_jax.policies.replay import ReplayCases
 from recycle_jax.sharding import ROLES, first_row, make_mesh, place, row_keys, shard_over_data
 from recycle_jax.training.correct import make_correct
 from recycle_jax.training.harvesting import make_harvest

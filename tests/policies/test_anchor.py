@@ -22,7 +22,7 @@ from recycle_jax.policies.clean import TeacherForcing
 from recycle_jax.policies.mixture import Mixture
 from recycle_jax.policies.noise import NoiseAugmentation
 from recycle_jax.policies.pushforward import Pushforward
-from recycle_jax.policies.recycle import ReplayCases
+from recycle_jax.policies.replay import ReplayCases
 from recycle_jax.sharding import make_mesh
 from recycle_jax.training.correct import make_correct
 from recycle_jax.training.harvesting import make_harvest

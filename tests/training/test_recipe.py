@@ -8,10 +8,11 @@ import pytest
 from recycle_jax.errors.references import Gate, Recorded
 from recycle_jax.policies.clean import TeacherForcing
 from recycle_jax.policies.mixture import Mixture
-from recycle_jax.policies.recycle import ReplayCases
+from recycle_jax.policies.recipe import Recycling
+from recycle_jax.policies.replay import ReplayCases
 from recycle_jax.sharding import make_mesh
 from recycle_jax.training.loop import Observer, Schedule
-from recycle_jax.training.recipe import Adam, Control, Recycling, recycle_phase, train_phase
+from recycle_jax.training.recipe import Adam, Control, recycle_phase, train_phase
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from recycle_jax.errors.controls import Shuffled
 from recycle_jax.errors.harvest import Case, Harvest
 from recycle_jax.policies.clean import TeacherForcing
 from recycle_jax.policies.mixture import Mixture
-from recycle_jax.policies.recycle import AddErrors, ReplayCases
+from recycle_jax.policies.replay import AddErrors, ReplayCases
 
 examples = jax.jit(lambda policy, *given: policy.examples(PARAMS, *given), static_argnums=(0, 1))
 losses = jax.jit(lambda policy, *given: policy.loss(PARAMS, *given), static_argnums=(0, 1))

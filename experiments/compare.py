@@ -1,0 +1,333 @@
+"""Which remedy for drift lasts longest at equal compute, on which world and generator, and why recycling does?
+
+Question: on four simulated worlds, with a deterministic predictor and a flow generator, how long is the horizon of each
+known remedy, with the same network, the same data in the same order, the same budget and the same number of tuning
+trials? What of recycling matters, does it beat errors that are not the generator's own, and does it hold on video of a
+domain that it never saw?
+
+Expected: recycling by one recipe (`policies.recycle`) at least 2 x the best rival and 10 x B+, above every control, and
+at most 5 % below B+ on the unseen domain.
+
+    python -m experiments.compare --preset small
+
+Three stages, each a list of cells that are written when they are done; the same command goes on where it was, and
+`--stages screening` does one stage only:
+
+    screening   every setting of every remedy, on seeds that are not reported, shorter rollouts
+    final       the chosen setting of every remedy, the ablations and the controls, on the reported seeds
+    domains     trained on one domain, judged on it and on another
+
+Rule of the screening, fixed before it ran: of a family's settings the one goes on whose geometric mean over worlds,
+generators and seeds of the mean exit frame is largest; where a cell is missing yet, the family waits.
+
+`small` has about a thousand cells of one to three minutes a core: days on two cores, shared by as many processes as
+`--share.parts` says; `full` is for a GPU.
+"""
+
+import dataclasses
+import functools
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from rich.console import Console
+
+from experiments.arena import (
+    Arena,
+    Budget,
+    Choices,
+    Judge,
+    Net,
+    build_generator,
+    gate_of,
+    simulator_reference,
+    world_source,
+)
+from experiments.contest import Contest, Share, conclude, missing_cells, run_contest
+from experiments.domains import DOMAINS, WORLDS
+from experiments.judging import HELD_OUT_SEED, START_SEED, Judging, start_context, world_bands, world_statistics
+from experiments.methods import Method, require_known
+from experiments.remedies import ABLATIONS, REMEDIES, family_of
+from recycle_jax.cli import parse
+from recycle_jax.data.worlds.base import DecodableWorld
+from recycle_jax.drift.monitor import Monitor
+from recycle_jax.io.workdir import Workdir, open_workdir
+from recycle_jax.io.writers import write_json
+from recycle_jax.policies.recipe import Recycling
+from recycle_jax.sharding import make_mesh
+
+QUESTION = "Which remedy for drift keeps a generator stable for longest, at equal compute?"
+START_FRAMES = 12
+"""Frames of a judged start: as many as the longest context of any method."""
+
+STAGES = ("screening", "final", "domains")
+DOMAIN_METHODS = ("b", "b_plus", "noise", "pushforward", "ours")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """Everything that a run of this experiment depends on.
+
+    Attributes:
+        worlds: names of worlds, see `WORLDS`.
+        kinds: generators.
+        methods: ids of `experiments.remedies`; families or single settings.
+        screening_seeds: training seeds of the screening.
+        seeds: reported training seeds.
+        context: frames of history of every generator.
+        choices: how recycled rollouts are registered.
+        net, budget: see there.
+        recycling: the recipe.
+        screening: how the screening judges.
+        judging: how the other stages judge.
+        long: how a few generators of the first seed are judged besides.
+        long_methods: which.
+    """
+
+    worlds: tuple[str, ...] = ("balls", "digits", "heartbeat", "driving")
+    kinds: tuple[str, ...] = ("predictor", "flow")
+    methods: tuple[str, ...] = tuple(REMEDIES)
+    screening_seeds: tuple[int, ...] = (100, 101)
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    context: int = 2
+    choices: Choices = Choices(time=True, brake=0.2, flow_brake=0.2)
+    net: Net = Net(frame_levels=True)
+    budget: Budget = Budget()
+    recycling: Recycling = Recycling(noise=0.05)
+    screening: Judging = Judging(max_frames=512, rollouts=32)
+    judging: Judging = Judging()
+    long: Judging = Judging(max_frames=10_000, rollouts=8, real_rollouts=40)
+    long_methods: tuple[str, ...] = ("b_plus", "ours")
+
+    def __post_init__(self) -> None:
+        families = {family_of(name): method for name, method in REMEDIES.items()}
+        require_known(self.methods, {**REMEDIES, **families})
+        unknown = [name for name in self.worlds if name not in WORLDS]
+        if unknown:
+            raise ValueError(f"unknown worlds {unknown}: there are {', '.join(WORLDS)}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Command:
+    """What a command line can set.
+
+    Attributes:
+        config: the experiment.
+        stages: which are run; the others' cells are read as they are.
+        share: what this process does of the work.
+        publish: a file that the results are copied to, or nothing.
+    """
+
+    config: Config = Config()
+    stages: tuple[str, ...] = STAGES
+    share: Share = Share()
+    publish: str = ""
+
+    def share_of(self, stage: str) -> Share:
+        """What this process does of a stage."""
+        return self.share if stage in self.stages else Share(parts=0)
+
+
+def smoke() -> Command:
+    """Through the same code in about a minute: all three stages, two settings of one rival."""
+    quick = Judging(max_frames=16, rollouts=4, real_rollouts=40)
+    config = Config(
+        worlds=("balls",),
+        kinds=("predictor",),
+        methods=("b", "b_plus", "noise=0.05", "noise=0.1", "ours=braked"),
+        screening_seeds=(100,),
+        seeds=(0,),
+        net=Net(width=16, frame_levels=True),
+        budget=Budget(base=20, extra=1.0, rows=8),
+        recycling=Recycling(chains=8, oldest=8, capacity=64),
+        screening=quick,
+        judging=quick,
+        long_methods=(),
+    )
+    return Command(config=config)
+
+
+def small() -> Command:
+    """Two cores."""
+    return Command()
+
+
+def full() -> Command:
+    """One GPU: larger networks on finer tiles."""
+    config = Config(net=Net(width=64, tiles=16, levels=3, frame_levels=True), budget=Budget(base=20_000, rows=64))
+    return Command(config=config)
+
+
+PRESETS: dict[str, Callable[[], Command]] = {"smoke": smoke, "small": small, "full": full, "pod": full}
+
+
+def main(command: Command, workdir: Path, preset: str) -> dict[str, Any]:
+    """Runs this process's share of the stages; assembles and reports all cells that are there."""
+    config, place = command.config, open_workdir(workdir, command.config)
+    jax.config.update("jax_compilation_cache_dir", str(place.path / "compiled"))
+    chosen = screen(command, preset, place)
+    table = final_table(config, chosen)
+    contest = _contest("compare", preset, config, table, config.seeds)
+    places, cells = run_stage("final", contest, _arenas(config, config.judging), place, command)
+    more = run_stage("domains", _domain_contest(contest, config), _domain_arenas(config), place, command)
+    contest = dataclasses.replace(contest, tuning_trials=trials(config))
+    return conclude(contest, [*places, *more[0]], [*cells, *more[1]], place, config, command.publish)
+
+
+def screen(command: Command, preset: str, workdir: Workdir) -> dict[str, str]:
+    """Runs the screening and returns family -> its chosen setting; families with missing cells are left out."""
+    config = command.config
+    settings = {name: REMEDIES[name] for name in named(config)}
+    contest = _contest("screening", preset, config, settings, config.screening_seeds)
+    contest = dataclasses.replace(contest, strip_frames=1, long_methods=())
+    inside = open_workdir(workdir.path / "screening", config)
+    places, cells = run_stage("screening", contest, _arenas(config, config.screening), inside, command)
+    chosen = choose(contest, places, cells)
+    write_json(inside.path / "chosen.json", chosen)
+    return chosen
+
+
+def run_stage(
+    stage: str, contest: Contest, makers: Sequence[Callable[[], Arena]], workdir: Workdir, command: Command
+) -> tuple[list[Arena], list[dict[str, Any]]]:
+    """The cells of a stage, after telling how much of it is left to do."""
+    makers = [functools.cache(make) for make in makers]
+    if stage in command.stages:
+        missing, seconds = missing_cells(contest, makers, workdir)
+        about = f", about {missing * seconds / 3600:.1f} core hours" if seconds else ""
+        Console(stderr=True).print(f"{time.strftime('%H:%M')} {stage}: {missing} cells to make{about}")
+    return run_contest(contest, makers, workdir, command.share_of(stage))
+
+
+def choose(contest: Contest, places: Sequence[Arena], cells: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """The rule of the module docstring."""
+    scores: dict[tuple[str, str, str, int], float] = {
+        (c["method"], c["world"], c["generator"], c["seed"]): float(np.mean(c["rollouts"]["exit_frame"])) for c in cells
+    }
+    found: dict[str, tuple[float, str]] = {}
+    waits = set()
+    for name in contest.methods:
+        served = [(p.world, p.kind) for p in places if not contest.table[name].refuses(p)]
+        wanted = [(name, *where, seed) for where in served for seed in contest.seeds]
+        if not all(key in scores for key in wanted):
+            waits.add(family_of(name))
+            continue
+        mean = math.exp(np.mean([math.log(max(scores[key], 1.0)) for key in wanted])) if wanted else 0.0
+        found[family_of(name)] = max(found.get(family_of(name), (-1.0, "")), (mean, name))
+    return {family: name for family, (_, name) in found.items() if family not in waits}
+
+
+def named(config: Config) -> list[str]:
+    """The settings that a config names, one by one or by their families."""
+    return [name for name in REMEDIES if name in config.methods or family_of(name) in config.methods]
+
+
+def final_table(config: Config, chosen: Mapping[str, str]) -> dict[str, Method]:
+    """Family -> method with the chosen setting; what has one setting needs no choice."""
+    names = named(config)
+    alone = {family_of(n): n for n in names if sum(family_of(m) == family_of(n) for m in names) == 1}
+    return {family: REMEDIES[name] for family, name in {**alone, **chosen}.items()}
+
+
+def trials(config: Config) -> tuple[tuple[str, int], ...]:
+    """Settings screened, family by family."""
+    names = named(config)
+    return tuple((family, sum(family_of(name) == family for name in names)) for family in map(family_of, names))
+
+
+def build_arena(
+    name: str, kind: str, config: Config, world: DecodableWorld, judging: Judging, label: str, domain: str = "all"
+) -> Arena:
+    """One world, one generator, its judge."""
+    usual = world_judge(label, world, judging)
+    return Arena(
+        world=label,
+        kind=kind,
+        generator=build_generator(kind, world.shape, config.context, config.net),
+        source=world_source(world),
+        held_out=world_source(world)(HELD_OUT_SEED),
+        truth=functools.partial(true_continuation, world, usual.starts.shape[1]),
+        judge=usual,
+        long=functools.partial(world_judge, name, world, config.long) if domain == "all" else None,
+        continued=simulator_reference(world, gate_of(config.choices)),
+        budget=config.budget,
+        choices=config.choices,
+        recycling=config.recycling,
+        mesh=make_mesh(),
+        net=config.net,
+        train_domain=domain,
+    )
+
+
+def world_judge(label: str, world: DecodableWorld, judging: Judging) -> Judge:
+    """Bands and starts of a world."""
+    monitor = Monitor(
+        statistics=world_statistics(world),
+        window=judging.window,
+        max_frames=judging.max_frames,
+        bands=world_bands(f"{label}{world.shape[0]}", world, 1, judging),
+    )
+    return Judge(monitor=monitor, starts=start_context(world, START_FRAMES, judging.rollouts))
+
+
+def true_continuation(world: DecodableWorld, context: int, frames: int) -> np.ndarray:
+    """How the first start really goes on."""
+    clip = world_source(world)(START_SEED).batch(0, 1, context + frames).clip
+    return np.asarray(clip[0, context:])
+
+
+def _arenas(config: Config, judging: Judging) -> list[Callable[[], Arena]]:
+    return [
+        functools.partial(build_arena, name, kind, config, WORLDS[name], judging, name)
+        for kind in config.kinds
+        for name in config.worlds
+    ]
+
+
+def _domain_arenas(config: Config) -> list[Callable[[], Arena]]:
+    return [functools.partial(_split_arena, name, kind, config) for kind in config.kinds for name in config.worlds]
+
+
+def _split_arena(name: str, kind: str, config: Config) -> Arena:
+    """Trained on one domain, judged on both."""
+    domains = DOMAINS[name]
+    label = f"{name}_{domains.seen}"
+    seen, unseen = domains.worlds[domains.seen], domains.worlds[domains.unseen]
+    arena = build_arena(name, kind, config, seen, config.judging, label, domains.seen)
+    judged = functools.partial(world_judge, f"{name}_{domains.unseen}", unseen, config.judging)
+    return dataclasses.replace(
+        arena,
+        elsewhere={domains.unseen: judged},
+        held_out_elsewhere={domains.unseen: world_source(unseen)(HELD_OUT_SEED)},
+    )
+
+
+def _contest(experiment: str, preset: str, config: Config, table: dict[str, Method], seeds: tuple[int, ...]) -> Contest:
+    return Contest(
+        experiment=experiment,
+        preset=preset,
+        question=QUESTION,
+        command=f"python -m experiments.compare --preset {preset}",
+        methods=tuple(table),
+        seeds=seeds,
+        strip_frames=config.judging.max_frames,
+        long_methods=tuple(name for name in config.long_methods if name in table),
+        table=table,
+        headline_method="ours",
+        rivals=tuple(name for name in table if name not in ("ours", *map(family_of, ABLATIONS))),
+    )
+
+
+def _domain_contest(contest: Contest, config: Config) -> Contest:
+    return dataclasses.replace(
+        contest, methods=tuple(m for m in DOMAIN_METHODS if m in contest.table), seeds=config.seeds[:2], long_methods=()
+    )
+
+
+if __name__ == "__main__":
+    run = parse(PRESETS, name="compare")
+    main(run.config, run.workdir, run.preset)

@@ -1,0 +1,294 @@
+"""Every remedy for drift that the comparison knows, each with the few settings that are screened.
+
+An id is `FAMILY` or `FAMILY=SETTING`. Screening picks one setting a family, by the rule of `experiments.compare`, and
+every family has at most three, the recipe of recycling included: equal tuning. What is taken apart in recycling
+(`ABLATIONS`) and what it must beat (`CONTROLS`) change one thing in that recipe. Sources of the methods are in the
+modules of `recycle_jax.policies`, `recycle_jax.generators` and `recycle_jax.errors` that hold them.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from experiments.arena import Arena, Trained, build_generator
+from experiments.methods import METHODS, Method, needs_simulator, registered
+from experiments.phases import Job, recycle_with, scratch_with, tune_with
+from experiments.second_networks import adversarial, corrected, denoised, kernel, washed
+from recycle_jax import flow_matching as fm
+from recycle_jax.errors.algebra import entry_error
+from recycle_jax.errors.backward import Backward
+from recycle_jax.errors.bank import ErrorBank
+from recycle_jax.errors.controls import PhaseRandomised, Shuffled
+from recycle_jax.errors.draws import Prioritised
+from recycle_jax.errors.eviction import Reservoir
+from recycle_jax.errors.inject import Gates
+from recycle_jax.errors.references import Recorded, Reference
+from recycle_jax.errors.replacement import Nearest
+from recycle_jax.errors.slots import NoiseSlots, OneSlot, SlotMap
+from recycle_jax.errors.threshold import AdaptiveThreshold
+from recycle_jax.generators.anchored import Anchored
+from recycle_jax.generators.base import Generator
+from recycle_jax.generators.codebook import make_codebook
+from recycle_jax.generators.context_noise import ContextNoise
+from recycle_jax.generators.discretised import Discretised
+from recycle_jax.generators.hierarchical import Hierarchical
+from recycle_jax.models.outputs import clipped, residual, sigmoid
+from recycle_jax.policies.anchor import AnchoredHistory
+from recycle_jax.policies.base import HistoryPolicy
+from recycle_jax.policies.clean import TeacherForcing
+from recycle_jax.policies.corrupt import CorruptedHistory
+from recycle_jax.policies.discrete import DiscreteHistory
+from recycle_jax.policies.forcing import DiffusionForcing
+from recycle_jax.policies.noise import NoiseAugmentation
+from recycle_jax.policies.one_step import OneStepErrors
+from recycle_jax.policies.pushforward import Pushforward
+from recycle_jax.policies.resampling import ResamplingForcing
+from recycle_jax.policies.scheduled import ScheduledSampling
+from recycle_jax.policies.svi import svi_film, svi_shot
+from recycle_jax.policies.unrolled import Unrolled
+from recycle_jax.training.recipe import Control
+from recycle_jax.training.stop import Stop
+
+REACH = 32
+"""Most frames between an anchor and the frames that follow it in training."""
+
+
+STOP = Stop(price=0.01, higher=False)
+"""Another share of B's cost must bring rollouts closer to their reference by that much mean square."""
+
+
+def tuned(policy: HistoryPolicy) -> Method:
+    """A policy from B's parameters on."""
+    return Method(run=lambda job: tune_with(job, policy, "tune"))
+
+
+def told(policy: HistoryPolicy, level: float, added: float = 0.0) -> Method:
+    """A policy from B's parameters on, and noise on the history while generating."""
+
+    def run(job: Job) -> Trained:
+        trained = tune_with(job, policy, "tune")
+        return dataclasses.replace(trained, generator=ContextNoise(inner=job.arena.generator, told=level, added=added))
+
+    return Method(run=run)
+
+
+def flows_only(arena: Arena) -> str:
+    """For methods that renoise frames to a level and sample on from there."""
+    return "" if arena.kind == "flow" else "a deterministic predictor has no noise levels to resample from"
+
+
+def discrete(codes: int, patch: int) -> Method:
+    """History made of codes, in training and while generating."""
+
+    def run(job: Job) -> Trained:
+        arena = job.arena
+        clips = arena.source(job.seed).batch(0, 64, 4).clip
+        codebook = make_codebook(clips, jax.random.key(job.seed), codes=codes, patch=patch)
+        trained = tune_with(job, DiscreteHistory(codebook=codebook), "tune")
+        return dataclasses.replace(trained, generator=Discretised(inner=arena.generator, codebook=codebook))
+
+    return Method(run=run)
+
+
+def another(build: Callable[[Arena], Generator], policy: HistoryPolicy = TeacherForcing()) -> Method:  # noqa: B008 (frozen)
+    """Another generator, from scratch, for B's and the extra budget together."""
+    return Method(run=lambda job: scratch_with(job, build(job.arena), policy, "scratch"))
+
+
+def sized(arena: Arena, context: int | None = None, **changes: Any) -> Generator:
+    """The arena's generator with another context or another network."""
+    net = dataclasses.replace(arena.net, **changes)
+    return build_generator(arena.kind, arena.held_out.shape, context or arena.generator.context_frames, net)
+
+
+def anchored(arena: Arena) -> Generator:
+    """One frame that stays, and the usual context behind it."""
+    return Anchored(inner=sized(arena, context=arena.generator.context_frames + 1))
+
+
+def hierarchical(stride: int) -> Callable[[Arena], Generator]:
+    """Keyframes `stride` apart, and one network more for the frames between them."""
+
+    def build(arena: Arena) -> Generator:
+        context = arena.generator.context_frames
+        key = sized(arena, context=context)
+        between = build_generator(arena.kind, arena.held_out.shape, context + 1, arena.net, chunk_frames=stride - 1)
+        return Hierarchical(key=key, between=between, stride=stride)
+
+    return build
+
+
+def slots_of(arena: Arena) -> SlotMap:
+    """Noise levels of a flow; one slot for a predictor."""
+    return NoiseSlots(steps=50) if arena.kind == "flow" else OneSlot()
+
+
+def one_step_errors(
+    gates: Gates, *, capacity: int = 500, target: fm.Target = fm.paper_target, aligned: bool = True
+) -> Method:
+    """Banked one-step errors with other gates, targets, slots or sizes than the published ones."""
+
+    def run(job: Job) -> Trained:
+        slots = slots_of(job.arena)
+        bank = ErrorBank(slots=slots.slots, capacity=capacity, replacement=Nearest(key=entry_error))
+        return tune_with(
+            job, OneStepErrors(bank=bank, slots=slots, gates=gates, target=target, aligned=aligned), "tune"
+        )
+
+    return Method(run=run)
+
+
+def published(preset: Callable[..., OneStepErrors]) -> Method:
+    """A preset of Stable Video Infinity."""
+    return Method(run=lambda job: tune_with(job, preset(slots=slots_of(job.arena)), "tune"))
+
+
+def recycled(reference: Callable[[Arena], Reference] = registered, **changes: object) -> Method:
+    """The recipe with another reference or other settings."""
+
+    def run(job: Job) -> Trained:
+        recycling = dataclasses.replace(job.arena.recycling, **changes)  # type: ignore[arg-type]
+        return recycle_with(job, reference(job.arena), "recycle", recycling)
+
+    return Method(run=run)
+
+
+def with_choices(**changes: object) -> Method:
+    """The recipe with other choices of how rollouts are registered."""
+
+    def run(job: Job) -> Trained:
+        choices = dataclasses.replace(job.arena.choices, **changes)  # type: ignore[arg-type]
+        return recycle_with(job, registered(dataclasses.replace(job.arena, choices=choices)), "recycle")
+
+    return Method(run=run)
+
+
+def controlled(control: Callable[[Job], Control]) -> Method:
+    """The recipe with something taken from it."""
+    return Method(run=lambda job: recycle_with(job, registered(job.arena), "recycle", control=control(job)))
+
+
+def continued(arena: Arena) -> Reference:
+    """The simulator's reference."""
+    assert arena.continued is not None
+    return arena.continued
+
+
+SVI_GATES = Gates(data=0.9, noise=0.01, context=0.9, clean=0.5)
+
+RIVALS: dict[str, Method] = {
+    "noise=0.025": tuned(NoiseAugmentation(most=0.025)),
+    "noise=0.05": tuned(NoiseAugmentation(most=0.05)),
+    "noise=0.1": tuned(NoiseAugmentation(most=0.1)),
+    "forcing=1": tuned(DiffusionForcing()),
+    "forcing=stabilised": told(DiffusionForcing(), 0.02),
+    "forcing=weak,stabilised": told(DiffusionForcing(most=0.2), 0.02),
+    "scheduled=0.25": tuned(ScheduledSampling(share=0.25)),
+    "scheduled=0.5": tuned(ScheduledSampling(share=0.5)),
+    "scheduled=0.5,ramp": tuned(ScheduledSampling(share=0.5, ramp=1000)),
+    "pushforward=1": tuned(Pushforward(steps=1)),
+    "pushforward=2": tuned(Pushforward(steps=2)),
+    "pushforward=4": tuned(Pushforward(steps=4)),
+    "unrolled=2": tuned(Unrolled(steps=2, gradient=False)),
+    "unrolled=4": tuned(Unrolled(steps=4, gradient=False)),
+    "unrolled=8": tuned(Unrolled(steps=8, gradient=False)),
+    "unrolled_gradient=2": tuned(Unrolled(steps=2, gradient=True)),
+    "unrolled_gradient=4": tuned(Unrolled(steps=4, gradient=True)),
+    "unrolled_gradient=4,ramp": tuned(Unrolled(steps=4, gradient=True, ramp=200)),
+    "resampling=0.6": Method(run=tuned(ResamplingForcing()).run, refuses=flows_only),
+    "resampling=0.2": Method(run=tuned(ResamplingForcing(shift=0.2)).run, refuses=flows_only),
+    "resampling=one_pass": Method(run=tuned(ResamplingForcing(one_pass=True)).run, refuses=flows_only),
+    "backward=2": recycled(lambda arena: Backward(), oldest=2),
+    "backward=4": recycled(lambda arena: Backward(), oldest=4),
+    "backward=8": recycled(lambda arena: Backward(), oldest=8),
+    "dagger": Method(run=recycled(continued, noise=0.0, capacity=16_384).run, refuses=needs_simulator),
+    "corrupt=published": tuned(CorruptedHistory()),
+    "corrupt=weak": tuned(CorruptedHistory(noise=0.05, palest=0.8, richest=1.2)),
+    "discrete=128": discrete(128, 1),
+    "discrete=512": discrete(512, 2),
+    "context_noise=told": told(NoiseAugmentation(most=0.1), 0.03),
+    "context_noise=added": told(NoiseAugmentation(most=0.1), 0.03, 0.03),
+    "critic_mmd=0.1": Method(run=kernel(0.1)),
+    "critic_mmd=1": Method(run=kernel(1.0)),
+    "critic_gan=0.01": Method(run=adversarial(0.01)),
+    "critic_gan=0.1": Method(run=adversarial(0.1)),
+    "corrected": Method(run=corrected),
+    "washed": Method(run=washed),
+    "anchored": another(anchored, AnchoredHistory(inner=TeacherForcing(), reach=REACH)),
+    "hierarchical=2": another(hierarchical(2)),
+    "hierarchical=4": another(hierarchical(4)),
+    "longer_context": another(lambda arena: sized(arena, context=2 * arena.generator.context_frames)),
+    "bigger_network": another(lambda arena: sized(arena, width=3 * arena.net.width // 2)),
+    "output=sigmoid": another(lambda arena: parametrised(arena, sigmoid)),
+    "output=residual": another(lambda arena: parametrised(arena, lambda network: clipped(residual(network)))),
+    "output=free": another(lambda arena: parametrised(arena, lambda network: network)),
+    "svi_shot": published(svi_shot),
+    "svi_film": published(svi_film),
+}
+"""What recycling is compared with."""
+
+ABLATIONS: dict[str, Method] = {
+    "one_step=context": one_step_errors(dataclasses.replace(SVI_GATES, data=0.0, noise=0.0)),
+    "one_step=data": one_step_errors(dataclasses.replace(SVI_GATES, context=0.0, noise=0.0)),
+    "one_step=noise": one_step_errors(dataclasses.replace(SVI_GATES, data=0.0, context=0.0, noise=0.9)),
+    "one_step=exact": one_step_errors(SVI_GATES, target=fm.exact_target),
+    "one_step=any_slot": one_step_errors(SVI_GATES, aligned=False),
+    "one_step=1": one_step_errors(SVI_GATES, capacity=1),
+    "one_step=10": one_step_errors(SVI_GATES, capacity=10),
+    "one_step=100": one_step_errors(SVI_GATES, capacity=100),
+    "recorded": recycled(lambda arena: Recorded(gate=registered(arena).gate)),
+    "recorded=young": recycled(lambda arena: Recorded(gate=registered(arena).gate), oldest=4),
+    "denoised": Method(run=denoised),
+    "recycle_continued": Method(run=recycled(continued).run, refuses=needs_simulator),
+    "ours:free_chains": with_choices(pull=0.0, brake=None, flow_brake=None),
+    "ours:no_noise": recycled(noise=0.0),
+    "ours:young": recycled(oldest=4),
+    "ours:cross_sample": recycled(case_rows=0, error_rows=1),
+    "ours:few_cases": recycled(capacity=64),
+    "ours:rare_harvests": recycled(harvest_every=200, harvest_steps=40),
+    "ours:reservoir": recycled(replacement=Reservoir()),
+    "ours:prioritised": recycled(rule=Prioritised()),
+    "ours:threshold": recycled(threshold=AdaptiveThreshold(level=0.25)),
+    "ours:stopped": Method(run=lambda job: recycle_with(job, registered(job.arena), "recycle", stop=STOP)),
+}
+"""The recipe with one thing changed, and the published pieces alone."""
+
+CONTROLS: dict[str, Method] = {
+    "phase_randomised=0.5": controlled(lambda job: Control(remake=PhaseRandomised(amplitude=0.5))),
+    "phase_randomised=1": controlled(lambda job: Control(remake=PhaseRandomised())),
+    "phase_randomised=2": controlled(lambda job: Control(remake=PhaseRandomised(amplitude=2.0))),
+    "shuffled=0.5": controlled(lambda job: Control(remake=Shuffled(amplitude=0.5))),
+    "shuffled=1": controlled(lambda job: Control(remake=Shuffled())),
+    "stale": controlled(lambda job: Control(until=5 * job.arena.recycling.harvest_every)),
+    "foreign": controlled(lambda job: Control(rolls_out=job.base_of(job.seed + 1000).params)),
+}
+"""What recycling must beat, or own errors do not matter."""
+
+OURS: dict[str, Method] = {
+    "ours=braked": METHODS["recycle"],
+    "ours=loose": with_choices(brake=None, flow_brake=None),
+    "ours=cells": with_choices(cells=2),
+}
+"""The recipe: three ways to keep rollouts registered to the clip."""
+
+REMEDIES: dict[str, Method] = {
+    "b": METHODS["b"],
+    "b_plus": METHODS["b_plus"],
+    **OURS,
+    **RIVALS,
+    **ABLATIONS,
+    **CONTROLS,
+}
+
+
+def family_of(name: str) -> str:
+    """`FAMILY` of `FAMILY=SETTING`."""
+    return name.partition("=")[0]
+
+
+def parametrised(arena: Arena, output: Callable[..., object]) -> Generator:
+    """The arena's generator with an unbounded network inside and another output around it."""
+    free = sized(arena, bounded=False)
+    return dataclasses.replace(free, network=output(free.network))  # type: ignore[type-var, attr-defined]

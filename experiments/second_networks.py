@@ -1,0 +1,157 @@
+"""Remedies that train a second network besides the generator's: critics, denoisers, correctors.
+
+What the second network costs is part of the extra budget, and what it costs while generating is part of a step's
+calls.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from experiments.arena import Arena, Trained
+from experiments.methods import registered
+from experiments.phases import Job, forward_calls, recycle_with, train_extra, tune_with
+from recycle_jax.errors.bank import ErrorBank
+from recycle_jax.errors.harvest import Harvest
+from recycle_jax.errors.references import Denoised
+from recycle_jax.errors.storage import BankState
+from recycle_jax.generators.corrected import Corrected, corrector, washing
+from recycle_jax.generators.predictor import Predictor
+from recycle_jax.models.base import Network
+from recycle_jax.models.conv import frame_unet
+from recycle_jax.models.critic import window_critic
+from recycle_jax.models.denoiser import preconditioned
+from recycle_jax.policies.adversarial import AdversarialSelfForcing
+from recycle_jax.policies.clean import TeacherForcing
+from recycle_jax.policies.correction import CorrectionFromCases, LeaveAlone
+from recycle_jax.policies.denoise import DenoiseWindows
+from recycle_jax.policies.mixture import Mixture
+from recycle_jax.policies.mmd import KernelSelfForcing, WindowFeatures
+from recycle_jax.sharding import ROLES, place
+from recycle_jax.training.cost import Cost, flops_of, harvest_flops
+from recycle_jax.training.harvesting import make_harvest
+from recycle_jax.typing import Params
+
+DATA_STD = 0.5
+"""Standard deviation of clean frames, as the denoiser assumes it."""
+
+CRITIC_STEPS = 4
+"""Generated steps of the windows that critics judge."""
+
+HARVESTS = 64
+"""Harvests that fill the bank of a corrector."""
+
+
+def kernel(weight: float) -> Callable[[Job], Trained]:
+    """Rollouts distributed as real windows are, by kernels on fixed features."""
+
+    def run(job: Job) -> Trained:
+        features = WindowFeatures()
+        share = _share(job.arena, lambda window: features(window)[0])
+        policy = KernelSelfForcing(steps=CRITIC_STEPS, weight=weight, critic_share=share, features=features)
+        return tune_with(job, policy, "tune")
+
+    return run
+
+
+def adversarial(weight: float) -> Callable[[Job], Trained]:
+    """The same, by a small discriminator."""
+
+    def run(job: Job) -> Trained:
+        frames = job.arena.generator.context_frames + CRITIC_STEPS * job.arena.generator.chunk_frames
+        critic = window_critic(channels=job.arena.held_out.shape[2], frames=frames)
+        params = critic.init(jax.random.key(0))
+        share = _share(job.arena, lambda window: critic.apply(params, window))
+        policy = AdversarialSelfForcing(steps=CRITIC_STEPS, weight=weight, critic_share=share, critic=critic)
+        return tune_with(job, policy, "tune")
+
+    return run
+
+
+def denoised(job: Job) -> Trained:
+    """A third of the extra budget trains a denoiser of windows, the rest recycles with it as reference."""
+    windows = _windows(job.arena)
+    denoiser = train_extra(job, windows, DenoiseWindows(), "denoiser", share=1 / 3)
+    reference = Denoised(
+        params=denoiser.params, denoise=lambda p, window, level: windows.network.apply(p, window, level, None)
+    )
+    price = forward_calls(job.arena, windows)
+    trained = recycle_with(_spending(job, 2 / 3), reference, "recycle", reference_flops=price)
+    return dataclasses.replace(trained, cost=trained.cost + denoiser.cost)
+
+
+def washed(job: Job) -> Trained:
+    """A third of the extra budget trains a denoiser that cleans every frame, the rest goes to teacher forcing."""
+    windows = _windows(job.arena)
+    denoiser = train_extra(job, windows, DenoiseWindows(), "denoiser", share=1 / 3)
+    trained = tune_with(_spending(job, 2 / 3), TeacherForcing(), "tune")
+    cleaner = washing(windows.network, frames=windows.context_frames)
+    generator = Corrected(inner=job.arena.generator, cleaner=cleaner)
+    params = {"inner": trained.params, "corrector": denoiser.params}
+    return dataclasses.replace(trained, params=params, generator=generator, cost=trained.cost + denoiser.cost)
+
+
+def corrected(job: Job) -> Trained:
+    """A third of the extra budget trains a corrector on another model's banked errors, the rest teacher forcing."""
+    arena, frames = job.arena, job.arena.generator.context_frames
+    bank, cases, spent = _harvested(arena, job.base_of(job.seed + 1000).params, job.seed)
+    learner = Predictor(network=_network(arena, frames, 1, bounded=True), context_frames=frames)
+    policy = Mixture(parts=((1, CorrectionFromCases(bank=bank, cases=cases)), (1, LeaveAlone())))
+    taught = train_extra(job, learner, policy, "corrector", share=1 / 3)
+    trained = tune_with(_spending(job, 2 / 3), TeacherForcing(), "tune")
+    generator = Corrected(inner=arena.generator, cleaner=corrector(learner))
+    params = {"inner": trained.params, "corrector": taught.params}
+    cost = trained.cost + taught.cost + Cost(harvest_flops=spent)
+    return dataclasses.replace(trained, params=params, generator=generator, cost=cost)
+
+
+def _harvested(arena: Arena, params: Params, seed: int) -> tuple[ErrorBank, BankState, float]:
+    """Cases of a generator that does not change, with the recipe's reference, and their price."""
+    recycling, reference = arena.recycling, registered(arena)
+    harvest, bank = Harvest(generator=arena.generator, oldest=recycling.oldest), recycling.bank()
+    program = make_harvest(harvest, bank, arena.mesh, recycling.harvest_steps)
+    source, frames = arena.source(seed), harvest.clip_frames(reference)
+    first = source.batch(0, recycling.chains, frames)
+    chains = place(harvest.start(first), arena.mesh, ROLES.rows)
+    state = place(bank.init(harvest.entry(source.shape, first.condition)), arena.mesh, ROLES.bank)
+    for i in range(HARVESTS):
+        fresh = place(source.batch(1 + i, recycling.chains, frames), arena.mesh, ROLES.rows)
+        chains, state, _ = program(params, reference, chains, state, fresh, jax.random.key(seed), jnp.int32(i))
+    calls = HARVESTS * recycling.harvest_steps
+    price = harvest_flops(arena.generator, forward_calls(arena, arena.generator), 0.0, recycling.chains, calls)
+    return bank, state, price
+
+
+def _spending(job: Job, share: float) -> Job:
+    """The job with a share of its extra budget."""
+    budget = dataclasses.replace(job.arena.budget, extra=job.arena.budget.extra * share)
+    return dataclasses.replace(job, arena=dataclasses.replace(job.arena, budget=budget))
+
+
+def _windows(arena: Arena) -> Predictor:
+    """A denoiser of windows of a context and a chunk, as large as the generator."""
+    frames = arena.generator.context_frames + arena.generator.chunk_frames
+    network = preconditioned(_network(arena, frames, frames, bounded=False), DATA_STD)
+    return Predictor(network=network, context_frames=frames, chunk_frames=frames)
+
+
+def _network(arena: Arena, frames_in: int, frames_out: int, bounded: bool) -> Network:
+    net, shape = arena.net, arena.held_out.shape
+    return frame_unet(
+        shape=shape,
+        context_frames=frames_in,
+        chunk_frames=frames_out,
+        width=net.width,
+        patch=shape[0] // net.tiles,
+        levels=net.levels,
+        bounded=bounded,
+    )
+
+
+def _share(arena: Arena, critic: Callable[[jax.Array], jax.Array]) -> float:
+    """What a critic costs on one window, in calls of the generator's network."""
+    frames = arena.generator.context_frames + CRITIC_STEPS * arena.generator.chunk_frames
+    window = jnp.zeros((1, frames, *arena.held_out.shape))
+    return flops_of(critic, window) / forward_calls(arena, arena.generator)

@@ -1,0 +1,110 @@
+"""The recipe of recycling, with its one set of defaults.
+
+Rounds of harvest and correction from a trained generator on: every harvest rolls persistent chains on by a few steps,
+moves them and the recorded clips onto each other (`errors.registered`) and banks a case a step; every correction draws
+clean clips and banked cases, half and half, with light noise on all histories. It needs clips, and no simulator, no
+other network and no change of the generator. `recycle()` gives settings and reference together; `training.recipe`
+runs them.
+"""
+
+import dataclasses
+
+from recycle_jax.errors.bank import AnySlot, ErrorBank
+from recycle_jax.errors.controls import Remake
+from recycle_jax.errors.draws import DrawRule
+from recycle_jax.errors.references import Gate, Reference
+from recycle_jax.errors.registered import Registered
+from recycle_jax.errors.replacement import Replacement, Ring
+from recycle_jax.errors.threshold import AdaptiveThreshold
+from recycle_jax.policies.base import ExamplePolicy
+from recycle_jax.policies.clean import TeacherForcing
+from recycle_jax.policies.mixture import Mixture
+from recycle_jax.policies.noise import NoiseAugmentation
+from recycle_jax.policies.replay import AddErrors, ReplayCases
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recycling:
+    """Hyper-parameters of recycling from complete cases.
+
+    Attributes:
+        chains: persistent rollouts.
+        oldest: largest age of a case, in steps.
+        harvest_every: updates between harvests.
+        harvest_steps: generator steps of every chain in a harvest.
+        capacity: cases the bank holds, over all shards.
+        shards: logical shards of the bank, a multiple of the number of devices.
+        clean_rows: rows of real history in every `clean_rows + case_rows` rows.
+        case_rows: rows of banked history with the reference's target: own-sample.
+        error_rows: rows of real history with a banked error on it and the real target: cross-sample.
+        noise: white noise up to this standard deviation on every history, its level told; 0 for none.
+        rule: how cases are drawn; `errors.draws` has draws balanced over domains and by score.
+        replacement: which case gives way to a new one; `errors.eviction` has others than the oldest.
+        threshold: which cases are errors worth banking, by a threshold that follows each domain's scores; None banks
+            all that the reference's gate accepts.
+    """
+
+    chains: int = 32
+    oldest: int = 32
+    harvest_every: int = 20
+    harvest_steps: int = 4
+    capacity: int = 2048
+    shards: int = 1
+    clean_rows: int = 1
+    case_rows: int = 1
+    error_rows: int = 0
+    noise: float = 0.03
+    rule: AnySlot | DrawRule = AnySlot()
+    replacement: Replacement = Ring()
+    threshold: AdaptiveThreshold | None = None
+
+    def bank(self) -> ErrorBank:
+        """The bank: one slot, a ring.
+
+        Raises:
+            ValueError: if the capacity cannot be shared out evenly.
+        """
+        if self.capacity % self.shards:
+            raise ValueError(
+                f"capacity {self.capacity} is not divisible by {self.shards} shards: "
+                f"use {self.capacity // self.shards * self.shards or self.shards}"
+            )
+        return ErrorBank(
+            shards=self.shards,
+            capacity=self.capacity // self.shards,
+            replacement=self.replacement,
+            threshold=self.threshold,
+        )
+
+    def policy(self, bank: ErrorBank, remake: Remake | None = None) -> Mixture:
+        """Clean and banked history, row by row; `remake` changes the errors of replayed cases, for controls."""
+        clean: ExamplePolicy = NoiseAugmentation(most=self.noise) if self.noise else TeacherForcing()
+        replay = ReplayCases(bank=bank, noise=self.noise, remake=remake, rule=self.rule)
+        add = AddErrors(bank=bank, noise=self.noise, rule=self.rule)
+        shares = ((self.clean_rows, clean), (self.case_rows, replay), (self.error_rows, add))
+        return Mixture(parts=tuple((rows, policy) for rows, policy in shares if rows))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Recipe:
+    """What `training.recipe.recycle_phase` is given.
+
+    Attributes:
+        reference: what rollouts are compared with.
+        recycling: the settings.
+    """
+
+    reference: Reference
+    recycling: Recycling
+
+
+def recycle(*, noise: float = 0.05, pull: float = 0.5, brake: float | None = 0.2) -> Recipe:
+    """The recipe; see `errors.registered` for what `pull` and `brake` do, `Recycling` for the other settings.
+
+    Args:
+        noise: strongest white noise on every history, in frame units.
+        pull: share of its displacement that a chain takes back at every step.
+        brake: share of its change of displacement that a chain takes back.
+    """
+    reference = Registered(pull=pull, brake=brake, gate=Gate(distance=0.03, mass=0.5))
+    return Recipe(reference=reference, recycling=Recycling(noise=noise))

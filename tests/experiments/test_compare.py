@@ -1,0 +1,93 @@
+"""The comparison's own rules: which settings go on, what is counted, what is refused."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from experiments.compare import Config, choose, final_table, smoke, trials
+from experiments.contest import Contest, Share
+from experiments.methods import Method
+from experiments.remedies import REMEDIES, RIVALS, family_of, flows_only
+
+SEEDS = (100, 101)
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    world: str
+    kind: str
+
+
+PLACES = (Place("balls", "predictor"), Place("balls", "flow"))
+
+
+def contest(**methods):
+    table = {name.replace("__", "="): method for name, method in methods.items()}
+    return Contest(
+        experiment="e", preset="p", question="?", command="c", methods=tuple(table), seeds=SEEDS, table=table
+    )
+
+
+def cells(exits):
+    """One cell for each `(method, world, kind, seed) -> exit frames`."""
+    names = ("method", "world", "generator", "seed")
+    return [{**dict(zip(names, key, strict=True)), "rollouts": {"exit_frame": value}} for key, value in exits.items()]
+
+
+def plain():
+    return Method(run=lambda job: job.base)
+
+
+def everywhere(method, frames):
+    return {(method, p.world, p.kind, seed): frames for p in PLACES for seed in SEEDS}
+
+
+def test_the_setting_with_the_largest_geometric_mean_goes_on():
+    """One setting is far ahead in one place, the other a little in all: geometric means prefer the second."""
+    asked = contest(noise__a=plain(), noise__b=plain())
+    exits = everywhere("noise=a", [10.0, 10.0]) | everywhere("noise=b", [30.0, 20.0])
+    exits[("noise=a", "balls", "flow", 100)] = [200.0, 200.0]
+    assert np.mean([np.mean(v) for k, v in exits.items() if k[0] == "noise=a"]) > 25.0
+    assert choose(asked, PLACES, cells(exits)) == {"noise": "noise=b"}
+
+
+def test_a_family_waits_for_all_its_cells():
+    asked = contest(noise__a=plain(), noise__b=plain(), other=plain())
+    exits = everywhere("noise=a", [10.0]) | everywhere("noise=b", [30.0]) | everywhere("other", [5.0])
+    del exits[("noise=b", "balls", "flow", 101)]
+    assert choose(asked, PLACES, cells(exits)) == {"other": "other"}
+
+
+def test_places_that_a_method_cannot_serve_are_not_waited_for():
+    asked = contest(resampling__a=Method(run=lambda job: job.base, refuses=lambda arena: "no" * (arena.kind != "flow")))
+    exits = {key: value for key, value in everywhere("resampling=a", [7.0]).items() if key[2] == "flow"}
+    assert choose(asked, PLACES, cells(exits)) == {"resampling": "resampling=a"}
+    assert "noise levels" in flows_only(PLACES[0]) and flows_only(PLACES[1]) == ""
+
+
+def test_every_family_is_tuned_alike():
+    counts = dict(trials(Config()))
+    assert max(counts[family_of(name)] for name in RIVALS) == 3
+    assert counts["ours"] == 3, "the recipe has as many trials as any rival"
+
+
+def test_what_has_one_setting_is_in_the_final_without_a_choice():
+    table = final_table(Config(), {"noise": "noise=0.1"})
+    assert table["noise"] is REMEDIES["noise=0.1"] and table["svi_shot"] is REMEDIES["svi_shot"]
+    assert "pushforward" not in table, "not chosen yet"
+
+
+def test_unknown_names_are_answered_with_the_nearest():
+    with pytest.raises(ValueError, match="unknown method 'pushforwrd'; nearest: pushforward"):
+        Config(methods=("pushforwrd",))
+    with pytest.raises(ValueError, match=r"unknown worlds \['bals'\]: there are balls"):
+        Config(worlds=("bals",))
+    assert "ours=braked" in smoke().config.methods
+
+
+def test_a_share_takes_what_is_named():
+    share = Share(methods=("noise", "ours=loose"), kinds=("flow",), parts=2, part=1)
+    assert share.does("noise=0.1") and share.does("ours=loose") and not share.does("ours=braked")
+    assert share.wants(PLACES[1]) and not share.wants(PLACES[0])
+    assert [share.takes(n) for n in range(4)] == [False, True, False, True] and not Share(parts=0).takes(0)
