@@ -20,7 +20,7 @@ import jax
 import numpy as np
 
 from experiments.arena import Arena, Judge, Trained
-from experiments.judging import cell_measurement, held_out_loss, judge, strip_frames
+from experiments.judging import cell_measurement, held_out_loss, judge, probes, strip_frames
 from experiments.methods import METHODS, Method, require_known
 from experiments.phases import Job, train_base
 from recycle_jax.data.base import ClipSource
@@ -310,6 +310,7 @@ def _cell(place: Arena, seed: int, method: str, trained: Trained, judging: _Judg
         "eval_domain": judging.domain,
         **cell_measurement(judged_by.monitor, measurement),
         "clean_loss": held_out_loss(generator, trained.params, judging.held_out),
+        "probes": probes(generator, trained.params, judged_by.starts, key),
         "bank": trained.bank,
         "cost": dataclasses.asdict(trained.cost),
     }

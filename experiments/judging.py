@@ -22,6 +22,7 @@ from recycle_jax.drift.bands import Bands, Extremes, Tolerance, calibrate
 from recycle_jax.drift.base import measure, measure_stream
 from recycle_jax.drift.cells import measured
 from recycle_jax.drift.monitor import Measurement, Monitor
+from recycle_jax.drift.probes import FOREIGN, diversity, response
 from recycle_jax.drift.statistics import NONFINITE, Statistics
 from recycle_jax.generators.base import Generator, clean_example
 from recycle_jax.io.writers import read_json, write_json
@@ -32,6 +33,9 @@ from recycle_jax.typing import Frames, Params, PRNGKey
 BANDS = Path(__file__).parent / "results" / "bands"
 CALIBRATION_SEED, CHECK_SEED, START_SEED, HELD_OUT_SEED = 1_000_001, 1_000_002, 1_000_003, 1_000_004
 """Seeds of the clips that no method trains on."""
+
+PROBE_FRAMES = (1, 4, 16)
+"""Frames after a foreign error at which it is looked at."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -121,6 +125,21 @@ def judge(generator: Generator, monitor: Monitor, params: Params, context: Frame
     """One compiled evaluation: rollouts from `context` through the monitor, to its last frame or a little past it."""
     frames = -(-monitor.max_frames // generator.chunk_frames) * generator.chunk_frames
     return stream(generator, params, context, key, frames, monitor)
+
+
+def probes(generator: Generator, params: Params, starts: Frames, key: PRNGKey) -> dict[str, Any]:
+    """How a generator answers foreign errors, and how diverse its rollouts are, for a cell of a result file."""
+    responses, spread = jax.device_get(_probed(generator, params, starts, key))
+    shown = {name: [float(f"{value:.3g}") for value in values] for name, values in responses.items()}
+    return {"frames": list(PROBE_FRAMES), "responses": shown, "diversity": float(f"{float(spread):.3g}")}
+
+
+@functools.partial(jax.jit, static_argnames=("generator",))
+def _probed(generator: Generator, params: Params, starts: Frames, key: PRNGKey) -> tuple[dict[str, Any], Any]:
+    responses = {
+        name: response(generator, params, starts[:32], foreign, key, PROBE_FRAMES) for name, foreign in FOREIGN.items()
+    }
+    return responses, diversity(generator, params, starts[:8], key)
 
 
 def held_out_loss(generator: Generator, params: Params, source: ClipSource, rows: int = 256) -> float:

@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "training": BASE | {"generators", "rollout", "errors", "policies", "data", "drift", "io"},
     "io": BASE,
     "data": BASE | {"io"},
-    "drift": BASE | {"data", "io"},
+    "drift": BASE | {"generators", "rollout", "data", "io"},
     "report": BASE | {"data", "drift", "io"},
     "cli": set(),
     "testing": BASE | {"models", "generators", "rollout", "errors", "policies", "training", "data", "drift", "io"},

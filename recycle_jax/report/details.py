@@ -44,6 +44,32 @@ def laws_grid(results: Mapping[str, Any]) -> Grid:
     return _per_entry(results, columns, row)
 
 
+def probes_grid(results: Mapping[str, Any]) -> Grid | None:
+    """Returns what is left of foreign errors after some frames, and how diverse rollouts are; None if not measured."""
+    probed = [cell["probes"] for cell in results.get("cells") or [] if cell.get("probes")]
+    if not probed:
+        return None
+    kinds, frames = list(probed[0]["responses"]), probed[0]["frames"]
+    after = ", ".join(wording.count(frame) for frame in frames)
+    columns = (
+        METHOD,
+        *(Column(title=f"{kind} left after {after} frames") for kind in kinds),
+        Column(title="diversity"),
+    )
+    cells = cells_of(results)
+
+    def row(name: str, entry: str) -> list[Entry]:
+        seen = [cell["probes"] for cell in cells.get(entry, []) if cell.get("probes")]
+        if not seen:
+            return [Entry(main=name), *(Entry(main=wording.UNKNOWN) for _ in columns[1:])]
+        means = [np.mean([probe["responses"][kind] for probe in seen], axis=0) for kind in kinds]
+        left = [", ".join(wording.short(value, 2) for value in mean) for mean in means]
+        spread = wording.short(float(np.mean([probe["diversity"] for probe in seen])), 2)
+        return [Entry(main=name), *(Entry(main=text) for text in left), Entry(main=spread)]
+
+    return _per_entry(results, columns, row)
+
+
 def law_in_words(growth: Mapping[str, Any]) -> str:
     """Returns one sentence on a law of growth, its numbers included."""
     law, params = growth.get("law"), growth.get("params") or {}

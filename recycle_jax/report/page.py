@@ -71,7 +71,7 @@ def render(
         question: what the experiment asks.
         command: what makes the results again; by default that of the experiment and preset.
     """
-    comparison = comparison_grid(results)
+    comparison, probes = comparison_grid(results), details.probes_grid(results)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -85,6 +85,7 @@ def render(
         answer=answer(results),
         summary_table=html_table(results),
         comparison_table=as_html(comparison) if comparison else "",
+        probes_table=as_html(probes) if probes else "",
         laws_table=as_html(details.laws_grid(results)),
         failures_table=as_html(details.failures_grid(results)),
         costs_table=as_html(details.costs_grid(results)),

@@ -19,6 +19,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from recycle_jax.typing import Clip, Frame, PRNGKey, Scalar
 
@@ -144,7 +145,7 @@ def oracle_step(world: DecodableWorld, context: Clip, key: PRNGKey) -> Frame:
     return world.render(world.advance(world.decode(context)[0], key))
 
 
-def oracle_rollout(world: DecodableWorld, context: Clip, key: PRNGKey, frames: int) -> Clip:
+def oracle_rollout(world: DecodableWorld, context: Float[jax.Array, "k h w c"], key: PRNGKey, frames: int) -> Clip:
     """Rolls the oracle out on its own frames: the world's ceiling.
 
     Returns:

@@ -6,8 +6,8 @@ All reading is done on frames of 16 pixels, so that it costs the same at any siz
 2. the phase of the rain, from the sum over its streaks of light times `exp(2πi phase)`;
 3. the car, from the middle of all that is red on the road;
 4. the place, from the nearest of the views along the loop without a car, where no car is seen;
-5. `θ += (JᵀJ + λ)⁻¹ Jᵀ (frame - draw(θ))`, steps of Gauss and Newton on all of them; in the last, what is
-   drawn is drawn larger and then shrunk, as the frame was, with the slopes `J` of the step before.
+5. `θ += (JᵀJ + λ)⁻¹ Jᵀ (frame - draw(θ))`, steps of Gauss and Newton on all of them; after the first, what
+   is drawn is drawn larger and then shrunk, as the frame was.
 """
 
 import dataclasses
@@ -25,11 +25,9 @@ from recycle_jax.data.worlds.driving_view import draw, falling, streaks
 from recycle_jax.typing import Frame, Scalar
 
 _COARSE, _FINE = 16, 32
-_PLACES = 128
+_PLACES = 192
 _BLOCKS = 4
 _NOWHERE = 1e4  # a gap at which a car is too small to be seen
-# Steps with the slopes of the step before.
-_AGAIN = 2
 # In place, inverse gap, side and rain: the greatest step, and that over which slopes are taken.
 _STRIDE = np.array((0.12, 0.06, 0.12, 0.06), np.float32)
 _NUDGE = np.array((0.02, 0.01, 0.02, 0.01), np.float32)
@@ -137,14 +135,12 @@ def _read(light: Frame, scene: Scalar, gap: tuple[float, float], side: float) ->
     def towards(point: jax.Array, missed: jax.Array, inverse: jax.Array) -> jax.Array:
         return jnp.clip(point + jnp.clip(inverse @ missed.ravel(), -_STRIDE, _STRIDE), low, high)
 
-    for side_of_view in (_COARSE, size):
-        drawn, inverse = _slopes(point, seen, side_of_view)
-        point = towards(point, coarse - drawn, inverse)
-
-    def again(_: int, point: jax.Array) -> jax.Array:
-        return towards(point, coarse - _shrunk(_draw_point(size, point, seen), _COARSE), inverse)
-
-    return jax.lax.fori_loop(0, _AGAIN, again, point)
+    drawn, inverse = _slopes(point, seen, _COARSE)
+    point = towards(point, coarse - drawn, inverse)
+    drawn, inverse = _slopes(point, seen, size)
+    point = towards(point, coarse - drawn, inverse)
+    # Slopes cost most, and are still good for a last step.
+    return towards(point, coarse - _shrunk(_draw_point(size, point, seen), _COARSE), inverse)
 
 
 def _shrunk(light: Frame, most: int) -> Frame:

@@ -146,7 +146,8 @@ def _faces(size: int, along: Scalar, depth: jax.Array, things: Things, seen: Loo
     height = 1.0 + (HORIZON - down(size))[None, None] * near / DROP
     rise = (height - foot) / (top - foot) * 2.0 - 1.0
     crown = 1.0 - round_off * (1.0 - jnp.sqrt(jnp.maximum(1.0 - jnp.square(rise), 1e-3)))
-    half = 0.5 * width * jnp.where(rise < -0.9, 1.0 - 0.8 * round_off, crown) / near
+    trunk = jnp.where(rise < 0.0, 1.0 - 0.8 * round_off, 0.0)
+    half = 0.5 * width * jnp.maximum(crown, trunk) / near
     middle = _HANDS[..., None] * (things.inner[..., None] + width / 2.0) - _LANE
     axis = middle / near + bend(along, near)
     rows = between(size, row_of(top, near), row_of(0.0, near))

@@ -1,0 +1,78 @@
+"""What a generator does with errors that are not its own, and how different its rollouts are.
+
+With `x_n` the frames rolled out from a real context, `x~_n` those from the same context with a foreign error `d` on it
+and the same randomness, and MSE the mean square over pixels and channels,
+
+    response(n)  = MSE(x~_n - x_n) / MSE(d)                                                         (1)
+    diversity(n) = mean over starts of Var over draws of x_n  /  Var over starts and draws of x_n    (2)
+
+A response below 1 means that the error dies out, above 1 that it grows; 0 would be a generator that ignores its
+history, so read it beside the horizon. Diversity is 0 for a deterministic generator and reaches 1 where rollouts of one
+start are as unlike each other as those of different ones: a flow of a deterministic world should stay near 0.
+"""
+
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+
+from recycle_jax.generators.base import Generator
+from recycle_jax.rollout.scan import rollout
+from recycle_jax.typing import Frames, Params, PRNGKey, Scalar
+
+Foreign = Callable[[Frames, PRNGKey], Frames]
+"""From real frames `[b, t, h, w, c]` to the same frames with an error."""
+
+
+def white(frames: Frames, key: PRNGKey) -> Frames:
+    """White noise of standard deviation .1."""
+    return frames + 0.1 * jax.random.normal(key, frames.shape, frames.dtype)
+
+
+def blurred(frames: Frames, key: PRNGKey) -> Frames:
+    """Every pixel the mean of itself and its four neighbours."""
+    del key
+    padded = jnp.pad(frames, ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
+    across = padded[:, :, 1:-1, :-2] + padded[:, :, 1:-1, 2:]
+    down = padded[:, :, :-2, 1:-1] + padded[:, :, 2:, 1:-1]
+    return (frames + across + down) / 5.0
+
+
+def tinted(frames: Frames, key: PRNGKey) -> Frames:
+    """The first channel brighter by .1."""
+    del key
+    lift = jnp.zeros(frames.shape[-1], frames.dtype).at[0].set(0.1)
+    return frames + lift[None, None, None, None, :]
+
+
+FOREIGN: Mapping[str, Foreign] = {"noise": white, "blur": blurred, "colour": tinted}
+"""The foreign errors that are always tried."""
+
+
+def response(
+    generator: Generator, params: Params, context: Frames, foreign: Foreign, key: PRNGKey, frames: tuple[int, ...]
+) -> Frames:
+    """Equation (1) at the given frames, counted from 1, `[len(frames)]`, averaged over the rows of `context`."""
+    of_error, of_rollout = jax.random.split(key)
+    seen = context[:, -generator.context_frames :]
+    wrong = foreign(seen, of_error)
+    steps = _whole(generator, max(frames))
+    apart = rollout(generator, params, wrong, of_rollout, steps) - rollout(generator, params, seen, of_rollout, steps)
+    size = jnp.mean(jnp.square(wrong - seen))
+    return jnp.stack([jnp.mean(jnp.square(apart[:, n - 1])) / jnp.maximum(size, 1e-12) for n in frames])
+
+
+def diversity(
+    generator: Generator, params: Params, context: Frames, key: PRNGKey, draws: int = 8, frame: int = 64
+) -> Scalar:
+    """Equation (2) at one frame, from every start in `context` (at least two) and as many draws of each."""
+    starts = context.shape[0]
+    seen = jnp.repeat(context[:, -generator.context_frames :], draws, axis=0)
+    last = rollout(generator, params, seen, key, _whole(generator, frame))[:, frame - 1]
+    grouped = last.reshape(starts, draws, -1)
+    return jnp.mean(jnp.var(grouped, axis=1)) / jnp.maximum(jnp.mean(jnp.var(last, axis=0)), 1e-12)
+
+
+def _whole(generator: Generator, frames: int) -> int:
+    """As many frames as whole chunks make."""
+    return -(-frames // generator.chunk_frames) * generator.chunk_frames

@@ -1,0 +1,62 @@
+"""Foreign errors that grow, last or die out, and draws that agree or not."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from recycle_jax.drift.probes import FOREIGN, diversity, response, white
+from recycle_jax.generators.base import slide
+from recycle_jax.generators.predictor import Predictor
+from recycle_jax.models.base import Network
+
+
+def times(factor: float) -> Predictor:
+    """The newest frame, times a factor."""
+    apply = lambda params, context, level, condition: params * context[:, -1:]  # noqa: E731
+    return Predictor(network=Network(init=lambda key: jnp.float32(factor), apply=apply), context_frames=2)
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanders:
+    """The newest frame and a draw of `strength`."""
+
+    strength: float
+    context_frames: int = 1
+    chunk_frames: int = 1
+
+    def begin(self, params: Any, context: Any, condition: Any) -> Any:
+        return context
+
+    def step(self, params: Any, carry: Any, keys: Any, condition: Any) -> tuple[Any, Any]:
+        moved = jax.vmap(lambda key: jax.random.normal(key, carry.shape[2:]))(keys)[:, None]
+        chunk = carry[:, -1:] + self.strength * moved
+        return slide(carry, chunk), chunk
+
+
+def starts(rows: int = 16) -> Any:
+    return jax.random.uniform(jax.random.key(1), (rows, 3, 4, 4, 3), minval=-0.5, maxval=0.5)
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+@pytest.mark.parametrize(("factor", "at_four"), [(0.5, 0.5**8), (1.0, 1.0), (1.2, 1.2**8)])
+def test_a_response_is_what_is_left_of_the_error(kind, factor, at_four):
+    """The newest frame's error is that of the whole context on average."""
+    seen = response(times(factor), jnp.float32(factor), starts(), FOREIGN[kind], jax.random.key(0), (1, 4))
+    np.testing.assert_allclose(seen, [factor**2, at_four], rtol=0.15)
+
+
+def test_a_generator_without_memory_forgets_at_once():
+    seen = response(times(0.0), jnp.float32(0.0), starts(), white, jax.random.key(0), (1,))
+    assert float(seen[0]) == 0.0
+
+
+def test_diversity_is_the_share_of_the_draws():
+    quiet = diversity(times(1.0), jnp.float32(1.0), starts(), jax.random.key(0), frame=4)
+    little = diversity(Wanders(strength=0.02), None, starts(), jax.random.key(0), frame=4)
+    much = diversity(Wanders(strength=5.0), None, starts(), jax.random.key(0), frame=4)
+    assert float(quiet) == pytest.approx(0.0, abs=1e-9) and 0.0 < float(little) < 0.1
+    assert float(much) == pytest.approx(1.0, abs=0.2)
