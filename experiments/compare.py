@@ -133,12 +133,12 @@ class Command:
 
 
 def smoke() -> Command:
-    """Through the same code in about a minute: all three stages, two settings of one rival."""
+    """Through the same code in about a minute: all three stages, two settings of the recipe."""
     quick = Judging(max_frames=16, rollouts=4, real_rollouts=40)
     config = Config(
         worlds=("balls",),
         kinds=("predictor",),
-        methods=("b", "b_plus", "noise=0.05", "noise=0.1", "ours=braked"),
+        methods=("b", "b_plus", "ours=braked", "ours=loose"),
         screening_seeds=(100,),
         seeds=(0,),
         net=Net(width=16, frame_levels=True),
@@ -167,7 +167,7 @@ PRESETS: dict[str, Callable[[], Command]] = {"smoke": smoke, "small": small, "fu
 
 def main(command: Command, workdir: Path, preset: str) -> dict[str, Any]:
     """Runs this process's share of the stages; assembles and reports all cells that are there."""
-    config, place = command.config, open_workdir(workdir, command.config)
+    config, place = command.config, open_workdir(workdir, made_of(command.config))
     jax.config.update("jax_compilation_cache_dir", str(place.path / "compiled"))
     chosen = screen(command, preset, place)
     table = final_table(config, chosen)
@@ -178,13 +178,19 @@ def main(command: Command, workdir: Path, preset: str) -> dict[str, Any]:
     return conclude(contest, [*places, *more[0]], [*cells, *more[1]], place, config, command.publish)
 
 
+def made_of(config: Config) -> dict[str, Any]:
+    """All that cells depend on: cells of other worlds than these must not be mixed with them."""
+    worlds = {name: [repr(WORLDS[name]), repr(DOMAINS[name])] for name in config.worlds}
+    return {**dataclasses.asdict(config), "made_in": worlds}
+
+
 def screen(command: Command, preset: str, workdir: Workdir) -> dict[str, str]:
     """Runs the screening and returns family -> its chosen setting; families with missing cells are left out."""
     config = command.config
     settings = {name: REMEDIES[name] for name in named(config)}
     contest = _contest("screening", preset, config, settings, config.screening_seeds)
     contest = dataclasses.replace(contest, strip_frames=1, long_methods=())
-    inside = open_workdir(workdir.path / "screening", config)
+    inside = open_workdir(workdir.path / "screening", made_of(config))
     places, cells = run_stage("screening", contest, _arenas(config, config.screening), inside, command)
     chosen = choose(contest, places, cells)
     write_json(inside.path / "chosen.json", chosen)
