@@ -1,8 +1,8 @@
 """The worlds of the comparison, and each split in two: a domain to train on, and another that stays unseen.
 
-Sized for networks of 9 MFLOP a frame: one ball, one of five digits at half a pixel to one a frame, a heart at 16 x 16, one
-kind of road. With all twenty digits at up to two pixels a frame, and with all six scenes, plain training leaves the bands at
-once, and a world that no method can show tells nothing.
+Sized for networks of 9 MFLOP a frame: one ball, one of five digits at half a pixel to one a frame, a heart at 16 x 16,
+one kind of road. With twenty digits at up to two pixels a frame, or with all six scenes, plain training leaves the
+bands at once, and a world that no method can show tells nothing.
 """
 
 import dataclasses

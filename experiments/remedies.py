@@ -2,7 +2,8 @@
 
 An id is `FAMILY` or `FAMILY=SETTING`. Screening picks one setting a family, by the rule of `experiments.compare`, and
 every family has at most three, the recipe of recycling included: equal tuning. What is taken apart in recycling
-(`ABLATIONS`) and what it must beat (`CONTROLS`) change one thing in that recipe. Sources of the methods are in the
+(`ABLATIONS`, `FAMILY:PIECE`) and what it must beat (`CONTROLS`) change one thing in that recipe; ablations are not
+chosen from, all of them are shown. Sources of the methods are in the
 modules of `recycle_jax.policies`, `recycle_jax.generators` and `recycle_jax.errors` that hold them.
 """
 
@@ -230,16 +231,16 @@ RIVALS: dict[str, Method] = {
 """What recycling is compared with."""
 
 ABLATIONS: dict[str, Method] = {
-    "one_step=context": one_step_errors(dataclasses.replace(SVI_GATES, data=0.0, noise=0.0)),
-    "one_step=data": one_step_errors(dataclasses.replace(SVI_GATES, context=0.0, noise=0.0)),
-    "one_step=noise": one_step_errors(dataclasses.replace(SVI_GATES, data=0.0, context=0.0, noise=0.9)),
-    "one_step=exact": one_step_errors(SVI_GATES, target=fm.exact_target),
-    "one_step=any_slot": one_step_errors(SVI_GATES, aligned=False),
-    "one_step=1": one_step_errors(SVI_GATES, capacity=1),
-    "one_step=10": one_step_errors(SVI_GATES, capacity=10),
-    "one_step=100": one_step_errors(SVI_GATES, capacity=100),
+    "one_step:context": one_step_errors(dataclasses.replace(SVI_GATES, data=0.0, noise=0.0)),
+    "one_step:data": one_step_errors(dataclasses.replace(SVI_GATES, context=0.0, noise=0.0)),
+    "one_step:noise": one_step_errors(dataclasses.replace(SVI_GATES, data=0.0, context=0.0, noise=0.9)),
+    "one_step:exact": one_step_errors(SVI_GATES, target=fm.exact_target),
+    "one_step:any_slot": one_step_errors(SVI_GATES, aligned=False),
+    "one_step:1": one_step_errors(SVI_GATES, capacity=1),
+    "one_step:10": one_step_errors(SVI_GATES, capacity=10),
+    "one_step:100": one_step_errors(SVI_GATES, capacity=100),
     "recorded": recycled(lambda arena: Recorded(gate=registered(arena).gate)),
-    "recorded=young": recycled(lambda arena: Recorded(gate=registered(arena).gate), oldest=4),
+    "recorded:young": recycled(lambda arena: Recorded(gate=registered(arena).gate), oldest=4),
     "denoised": Method(run=denoised),
     "recycle_continued": Method(run=recycled(continued).run, refuses=needs_simulator),
     "ours:free_chains": with_choices(pull=0.0, brake=None, flow_brake=None),

@@ -8,7 +8,7 @@ import pytest
 from experiments.compare import Config, choose, final_table, smoke, trials
 from experiments.contest import Contest, Share
 from experiments.methods import Method
-from experiments.remedies import REMEDIES, RIVALS, family_of, flows_only
+from experiments.remedies import ABLATIONS, REMEDIES, RIVALS, family_of, flows_only
 
 SEEDS = (100, 101)
 
@@ -70,6 +70,7 @@ def test_every_family_is_tuned_alike():
     counts = dict(trials(Config()))
     assert max(counts[family_of(name)] for name in RIVALS) == 3
     assert counts["ours"] == 3, "the recipe has as many trials as any rival"
+    assert all(counts[name] == 1 for name in ABLATIONS), "ablations are shown, not chosen from"
 
 
 def test_what_has_one_setting_is_in_the_final_without_a_choice():

@@ -1,0 +1,78 @@
+"""From cells of the judgement to its tables.
+
+A cell is one (scenario, method, seed). Errors are compared by their geometric mean over seeds, pair by pair.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+LISTS = ("gmean_nrmse", "correlation_time", "valid_steps", "vpt_lyapunov", "seconds")
+"""What is reported of every seed."""
+SHOWN_STEPS = (1, 10, 50, 100, 200)
+
+Cell = dict[str, Any]
+
+
+def require_finished(cell: Any) -> Cell:
+    """The cell itself; ValueError where something that the tables need is missing."""
+    missing = [name for name in (*LISTS, "cost_over_one", "curves") if name not in cell]
+    if missing:
+        raise ValueError(f"it lacks {', '.join(missing)}")
+    return dict(cell)
+
+
+def summarise(cells: dict[tuple[str, str, int], Cell]) -> dict[str, Any]:
+    """`{scenario: {method: {...}}}` of cells by `(scenario, method, seed)`."""
+    scenarios: dict[str, Any] = {}
+    for scenario, method in dict.fromkeys((scenario, method) for scenario, method, _ in cells):
+        of = {seed: cell for (s, m, seed), cell in cells.items() if (s, m) == (scenario, method)}
+        scenarios.setdefault(scenario, {})[method] = over_seeds(of)
+    return scenarios
+
+
+def over_seeds(cells: dict[int, Cell]) -> dict[str, Any]:
+    """Lists over seeds; the error at a few steps is a geometric mean over them."""
+    curves = np.array([cell["curves"]["mean_nRMSE"] for cell in cells.values()], np.float64)
+    at = [step for step in SHOWN_STEPS if step <= curves.shape[1]]
+    return {
+        "seeds": list(cells),
+        "cost_over_one": next(iter(cells.values()))["cost_over_one"],
+        **{name: [cell[name] for cell in cells.values()] for name in LISTS},
+        "nrmse_at": {str(step): geometric_mean(curves[:, step - 1]) for step in at},
+    }
+
+
+def ratios(methods: dict[str, Any], ours: tuple[str, ...]) -> dict[str, Any]:
+    """Error and valid time of each of ours over every other method's, over the seeds that both have."""
+    pairs = [(mine, other) for mine in methods if mine in ours for other in methods if other != mine]
+    names = ("gmean_nrmse", "valid_steps")
+    return {f"{a}/{b}": {name: ratio(methods[a], methods[b], name) for name in names} for a, b in pairs}
+
+
+def ratio(mine: dict[str, Any], other: dict[str, Any], name: str) -> float | None:
+    """Geometric mean; None where no seed is common or a value is not positive and finite."""
+    a, b = (dict(zip(method["seeds"], method[name], strict=True)) for method in (mine, other))
+    pairs = [(float(a[seed]), float(b[seed])) for seed in a if seed in b]
+    if not pairs or not all(0.0 < value < math.inf for pair in pairs for value in pair):
+        return None
+    return geometric_mean(np.array([x / y for x, y in pairs]))
+
+
+def geometric_mean(values: np.ndarray) -> float:
+    """Of positive numbers; 0 where one is 0."""
+    with np.errstate(divide="ignore"):
+        return float(np.exp(np.mean(np.log(values))))
+
+
+def table(scenarios: dict[str, Any]) -> str:
+    """One line a scenario and method: geometric mean of the error, mean of the valid steps."""
+    lines = [f"{'scenario':12}{'method':22}{'cost':>6}{'seeds':>7}{'nRMSE':>10}{'valid steps':>13}"]
+    for scenario, methods in scenarios.items():
+        for method, of in methods.items():
+            error = geometric_mean(np.array(of["gmean_nrmse"], np.float64))
+            valid = float(np.mean(of["valid_steps"]))
+            seeds = len(of["seeds"])
+            lines.append(f"{scenario:12}{method:22}{of['cost_over_one']:6.2f}{seeds:7d}{error:10.4f}{valid:13.1f}")
+    return "\n".join(lines)
