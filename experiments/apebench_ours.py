@@ -4,7 +4,7 @@ A field is a frame of height 1 (one dimension) or a picture, divided by the larg
 trajectories; the network multiplies it in again, so that it computes and starts as the suite's does. Updates, rows,
 Adam and its schedule are the suite's (`apebench_suite.Setting`). What differs:
 
-    ours            histories from earlier passes (`apebench_relay`), and the root of a row's squared error as its loss
+    ours            histories from earlier passes (`policies.relay`), and the root of a row's squared error as its loss
     ours_clean      the same without recycling: recorded histories only
     ..._residual    either of them with a network that predicts the change, which the suite's trainers are not offered
     pushforward     fresh pushforward of one step in place of the relay, at 1.33 times the cost
@@ -18,7 +18,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.apebench_net import frame_network, to_fields, to_frames
-from experiments.apebench_relay import Relay
 from experiments.apebench_suite import Setting, Task
 from recycle_jax.data.arrays import ArrayClips, from_arrays
 from recycle_jax.generators.base import mean_square
@@ -26,6 +25,7 @@ from recycle_jax.generators.predictor import Predictor, squared_error
 from recycle_jax.policies.base import ExamplePolicy
 from recycle_jax.policies.clean import TeacherForcing
 from recycle_jax.policies.pushforward import Pushforward
+from recycle_jax.policies.relay import Relay
 from recycle_jax.rollout.scan import rollout
 from recycle_jax.sharding import make_mesh
 from recycle_jax.training.loop import Observer, Schedule

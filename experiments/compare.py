@@ -187,10 +187,10 @@ def main(command: Command, workdir: Path, preset: str) -> dict[str, Any]:
 
 
 def made_of(config: Config) -> dict[str, Any]:
-    """All that cells depend on: cells of other worlds than these must not be mixed with them."""
-    used = dict.fromkeys((*config.worlds, *config.screening_worlds))
-    worlds = {name: [repr(WORLDS[name]), repr(DOMAINS[name])] for name in used}
-    return {**dataclasses.asdict(config), "made_in": worlds}
+    """What a cell depends on; not its neighbours, so that a workdir may grow by methods, worlds and seeds."""
+    fields = ("context", "choices", "net", "budget", "recycling", "screening_budget", "screening", "judging", "long")
+    worlds = {name: [repr(WORLDS[name]), repr(DOMAINS[name])] for name in WORLDS}
+    return {**{name: getattr(config, name) for name in fields}, "worlds": worlds}
 
 
 def screen(command: Command, preset: str, workdir: Workdir) -> dict[str, str]:

@@ -45,6 +45,7 @@ from recycle_jax.policies.forcing import DiffusionForcing
 from recycle_jax.policies.noise import NoiseAugmentation
 from recycle_jax.policies.one_step import OneStepErrors
 from recycle_jax.policies.pushforward import Pushforward
+from recycle_jax.policies.relay import Relay
 from recycle_jax.policies.resampling import ResamplingForcing
 from recycle_jax.policies.scheduled import ScheduledSampling
 from recycle_jax.policies.svi import svi_film, svi_shot
@@ -205,6 +206,9 @@ RIVALS: dict[str, Method] = {
     "backward=4": recycled(lambda arena: Backward(), oldest=4),
     "backward=8": recycled(lambda arena: Backward(), oldest=8),
     "dagger": Method(run=recycled(continued, noise=0.0, capacity=16_384).run, refuses=needs_simulator),
+    "relay=2": tuned(Relay(capacity=2048)),
+    "relay=8": tuned(Relay(oldest=8, capacity=2048)),
+    "relay=32": tuned(Relay(oldest=32, capacity=2048)),
     "corrupt=published": tuned(CorruptedHistory()),
     "corrupt=weak": tuned(CorruptedHistory(noise=0.05, palest=0.8, richest=1.2)),
     "discrete=128": discrete(128, 1),

@@ -112,6 +112,7 @@ _MORE = (
     ("dagger", "DAgger", "Trained on its own stored rollouts, none forgotten, with the simulator's labels."),
     ("critic_mmd", "Self Forcing, MMD", "Trained so that its rollouts are distributed as real windows are, by MMD."),
     ("critic_gan", "Self Forcing, GAN", "The same by a small discriminator."),
+    ("relay", "relay", "Trained on history made of what earlier training steps predicted, at no cost."),
     ("corrupt", "corrupted history", "Trained on history that is noised, blurred and tinted."),
     ("discrete", "discretised history", "History made of codes of a codebook, in training and while generating."),
     ("context_noise", "context noise", "Noise on the history while generating too, its strength told."),

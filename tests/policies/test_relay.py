@@ -1,0 +1,64 @@
+"""The relay: a prediction becomes a history, followed by what was recorded, and nothing else is paid for."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from recycle_jax.data.base import Batch
+from recycle_jax.generators.predictor import Predictor
+from recycle_jax.models.base import Network
+from recycle_jax.policies.relay import Relay
+
+
+def counting():
+    """Predicts the next of frames that count, a quarter too much."""
+    network = Network(init=lambda key: {"step": jnp.float32(1.25)}, apply=lambda p, x, level, c: x[:, -1:] + p["step"])
+    return Predictor(network=network, context_frames=1)
+
+
+def counting_batch(rows, frames):
+    number = 100.0 * jnp.arange(rows, dtype=jnp.float32)[:, None] + jnp.arange(frames, dtype=jnp.float32)
+    return Batch(clip=number[:, :, None, None, None], domain=jnp.zeros(rows, jnp.int32))
+
+
+def relay_passes(relay, passes, rows=8):
+    """After every pass: what is banked, how much, and the pass's record."""
+    generator, batch = counting(), counting_batch(rows, relay.oldest + 2)
+    bank, params = relay.begin(generator, batch, 1, jax.random.key(0)), generator.init(jax.random.key(0))
+
+    @jax.jit
+    def one_pass(bank, number):
+        keys = jax.random.split(jax.random.fold_in(jax.random.key(1), number), rows)
+        _, aux = relay.loss(params, generator, bank, batch, keys)
+        return relay.record(bank, aux, keys, number, jnp.bool_(True)), aux
+
+    for number in range(passes):
+        bank, aux = one_pass(bank, jnp.int32(number))
+        yield relay.bank.read(bank), int(bank.count[0, 0]), aux
+
+
+def test_a_prediction_becomes_a_history_followed_by_what_was_recorded():
+    relay = Relay(oldest=3, capacity=64)
+    for legs, count, _aux in relay_passes(relay, 6):
+        kept = jax.tree.map(lambda leaf, n=count: np.asarray(leaf)[0, 0, :n], legs)
+        assert (kept.age >= 1).all() and (kept.age <= relay.oldest).all(), "ages outside the window are banked"
+        for context, future, age in zip(kept.context, kept.future, kept.age, strict=True):
+            number = np.ravel(context)[0]
+            recorded = np.round(number - 0.25 * age)
+            assert number == recorded + 0.25 * age, "a history of this age is so many quarters too much"
+            assert np.ravel(future)[0] == recorded + 1, "the target is not the frame recorded next"
+    assert set(kept.age.tolist()) == {1, 2, 3}, "not all ages are met in six passes"
+
+
+def test_a_relay_pays_for_updates_only_and_starts_clean():
+    relay = Relay()
+    assert relay.calls(counting()).forwards == 3.0
+    _, _, aux = next(relay_passes(relay, 1))
+    assert aux.clean.all() and aux.empty_draws > 0, "an empty bank leaves rows clean, and they are counted"
+
+
+@pytest.mark.parametrize("wrong", [{"oldest": 0}, {"share": 1.0}, {"share": 0.0}])
+def test_a_relay_says_what_is_wrong(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        Relay(**wrong)
