@@ -18,7 +18,7 @@ def counting():
 
 
 def counting_batch(rows, frames):
-    number = 100.0 * jnp.arange(rows, dtype=jnp.float32)[:, None] + jnp.arange(frames, dtype=jnp.float32)
+    number = 100.0 * jnp.arange(rows, dtype=jnp.float32)[:, None] + jnp.arange(frames, dtype=jnp.float32)[None]
     return Batch(clip=number[:, :, None, None, None], domain=jnp.zeros(rows, jnp.int32))
 
 
