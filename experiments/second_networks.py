@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from experiments.arena import Arena, Trained
 from experiments.methods import registered
-from experiments.phases import Job, forward_calls, recycle_with, train_extra, tune_with
+from experiments.phases import Job, extra_flops, forward_calls, recycle_with, train_extra, tune_with
 from recycle_jax.errors.bank import ErrorBank
 from recycle_jax.errors.harvest import Harvest
 from recycle_jax.errors.references import Denoised
@@ -94,13 +94,18 @@ def washed(job: Job) -> Trained:
 
 
 def corrected(job: Job) -> Trained:
-    """A third of the extra budget trains a corrector on another model's banked errors, the rest teacher forcing."""
+    """Harvests of another model, a third of the extra budget for a corrector of its errors, the rest teacher forcing."""
     arena, frames = job.arena, job.arena.generator.context_frames
     bank, cases, spent = _harvested(arena, job.base_of(job.seed + 1000).params, job.seed)
     learner = Predictor(network=_network(arena, frames, 1, bounded=True), context_frames=frames)
     policy = Mixture(parts=((1, CorrectionFromCases(bank=bank, cases=cases)), (1, LeaveAlone())))
     taught = train_extra(job, learner, policy, "corrector", share=1 / 3)
-    trained = tune_with(_spending(job, 2 / 3), TeacherForcing(), "tune")
+    left = 2 / 3 - spent / extra_flops(arena)
+    if left <= 0.0:
+        raise ValueError(
+            f"{HARVESTS} harvests cost more than two thirds of the extra budget: raise --config.budget.base"
+        )
+    trained = tune_with(_spending(job, left), TeacherForcing(), "tune")
     generator = Corrected(inner=arena.generator, cleaner=corrector(learner))
     params = {"inner": trained.params, "corrector": taught.params}
     cost = trained.cost + taught.cost + Cost(harvest_flops=spent)
