@@ -10,10 +10,10 @@ scenarios in one dimension.
 
     python -m experiments.apebench_judge --preset small
 
-Needs `pip install 'recycle_jax[judge]'`. Two minutes a cell (scenario, method, seed) on one idle core, five times that
-for `sup;5` and `div;5`; cells are written as they are done, and the same command goes on where it was. A part of the
-cells: `--config.scenarios ks --config.methods one ours --config.seeds 0`; two processes share the cells with
-`--share.parts 2` and `--share.part 0` or `1`; `--share.part -1` makes none and assembles what is there.
+Needs `pip install 'recycle_jax[judge]'`. Two minutes a cell (scenario, method, seed) on one idle core, eight for
+`sup;5` and `div;5`; cells are written as they are done, and the same command goes on where it was. A part of the cells:
+`--config.scenarios ks --config.methods one ours --config.seeds 0`; two processes share them with `--share.parts 2` and
+`--share.part 0` or `1`; `--share.part -1` makes none and assembles what is there.
 """
 
 import dataclasses

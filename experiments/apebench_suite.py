@@ -13,6 +13,7 @@ They train the suite's network `Conv`, its parameters and initial values untouch
 
 import dataclasses
 import difflib
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -121,6 +122,7 @@ def nearest(kind: str, given: str, names: tuple[str, ...]) -> str:
     return f"unknown {kind} {given!r}; nearest: {', '.join(near)}"
 
 
+@functools.cache
 def build_task(name: str, setting: Setting) -> Task:
     """A scenario by its name in the results, its trajectories made by the suite's solver.
 
