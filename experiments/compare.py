@@ -42,7 +42,6 @@ from experiments.arena import (
     Arena,
     Budget,
     Choices,
-    Judge,
     Net,
     build_generator,
     gate_of,
@@ -51,12 +50,12 @@ from experiments.arena import (
 )
 from experiments.contest import Contest, Share, conclude, missing_cells, run_contest
 from experiments.domains import DOMAINS, WORLDS
-from experiments.judging import HELD_OUT_SEED, START_SEED, Judging, start_context, world_bands, world_statistics
+from experiments.judging import HELD_OUT_SEED, Judging
 from experiments.methods import Method, require_known
 from experiments.remedies import ABLATIONS, REMEDIES, family_of
+from experiments.worlds import true_continuation, world_judge
 from recycle_jax.cli import parse
 from recycle_jax.data.worlds.base import DecodableWorld
-from recycle_jax.drift.monitor import Monitor
 from recycle_jax.io.workdir import Workdir, open_workdir
 from recycle_jax.io.writers import write_json
 from recycle_jax.policies.recipe import Recycling
@@ -260,7 +259,7 @@ def build_arena(
     name: str, kind: str, config: Config, world: DecodableWorld, judging: Judging, label: str, domain: str = "all"
 ) -> Arena:
     """One world, one generator, its judge."""
-    usual = world_judge(label, world, judging)
+    usual = world_judge(label, world, 1, START_FRAMES, judging)
     return Arena(
         world=label,
         kind=kind,
@@ -269,7 +268,7 @@ def build_arena(
         held_out=world_source(world)(HELD_OUT_SEED),
         truth=functools.partial(true_continuation, world, usual.starts.shape[1]),
         judge=usual,
-        long=functools.partial(world_judge, name, world, config.long) if domain == "all" else None,
+        long=functools.partial(world_judge, name, world, 1, START_FRAMES, config.long) if domain == "all" else None,
         continued=simulator_reference(world, gate_of(config.choices)),
         budget=config.budget,
         choices=config.choices,
@@ -278,23 +277,6 @@ def build_arena(
         net=config.net,
         train_domain=domain,
     )
-
-
-def world_judge(label: str, world: DecodableWorld, judging: Judging) -> Judge:
-    """Bands and starts of a world."""
-    monitor = Monitor(
-        statistics=world_statistics(world),
-        window=judging.window,
-        max_frames=judging.max_frames,
-        bands=world_bands(f"{label}{world.shape[0]}", world, 1, judging),
-    )
-    return Judge(monitor=monitor, starts=start_context(world, START_FRAMES, judging.rollouts))
-
-
-def true_continuation(world: DecodableWorld, context: int, frames: int) -> np.ndarray:
-    """How the first start really goes on."""
-    clip = world_source(world)(START_SEED).batch(0, 1, context + frames).clip
-    return np.asarray(clip[0, context:])
 
 
 def _arenas(config: Config, judging: Judging) -> list[Callable[[], Arena]]:
@@ -315,7 +297,7 @@ def _split_arena(name: str, kind: str, config: Config) -> Arena:
     label = f"{name}_{domains.seen}"
     seen, unseen = domains.worlds[domains.seen], domains.worlds[domains.unseen]
     arena = build_arena(name, kind, config, seen, config.judging, label, domains.seen)
-    judged = functools.partial(world_judge, f"{name}_{domains.unseen}", unseen, config.judging)
+    judged = functools.partial(world_judge, f"{name}_{domains.unseen}", unseen, 1, START_FRAMES, config.judging)
     return dataclasses.replace(
         arena,
         elsewhere={domains.unseen: judged},

@@ -12,12 +12,13 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from recycle_jax.generators.base import Example, Fit, Generator, Levels, slide
-from recycle_jax.typing import Frames, Params, PRNGKey, PyTree, RowKeys, Sigma
+from recycle_jax.generators.base import slide
+from recycle_jax.generators.wrapper import Wrapper
+from recycle_jax.typing import Frames, Params, PyTree, RowKeys
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Anchored:
+class Anchored(Wrapper):
     """A generator that keeps the head of its context.
 
     Attributes:
@@ -26,7 +27,6 @@ class Anchored:
         anchors: frames that stay, fewer than the context has.
     """
 
-    inner: Generator
     anchors: int = 1
 
     def __post_init__(self) -> None:
@@ -35,42 +35,6 @@ class Anchored:
                 f"anchors is {self.anchors}, but must leave at least one recent frame of a context of "
                 f"{self.inner.context_frames}: use 1 to {self.inner.context_frames - 1}, or a longer context"
             )
-
-    @property
-    def context_frames(self) -> int:
-        """Anchors and recent frames."""
-        return self.inner.context_frames
-
-    @property
-    def chunk_frames(self) -> int:
-        """The inner generator's."""
-        return self.inner.chunk_frames
-
-    @property
-    def calls_per_step(self) -> int:
-        """The inner generator's."""
-        return self.inner.calls_per_step
-
-    def init(self, key: PRNGKey) -> Params:
-        """Fresh parameters of the inner generator."""
-        return self.inner.init(key)
-
-    def corruption(self, keys: RowKeys, chunk: Frames) -> Levels:
-        """The inner generator's."""
-        return self.inner.corruption(keys, chunk)
-
-    def fit(self, params: Params, example: Example) -> Fit:
-        """The inner generator's, on an example whose context holds the anchors (`policies.anchor`)."""
-        return self.inner.fit(params, example)
-
-    def to_error(self, residual: Frames, sigma: Sigma) -> Frames:
-        """The inner generator's."""
-        return self.inner.to_error(residual, sigma)
-
-    def begin(self, params: Params, context: Frames, condition: PyTree) -> Frames:
-        """The carry is the context, whose first frames become the anchors."""
-        del params, condition
-        return context
 
     def step(self, params: Params, carry: Frames, keys: RowKeys, condition: PyTree) -> tuple[Frames, Frames]:
         """One chunk, and the recent frames slid on by it."""

@@ -23,13 +23,14 @@ import jax.numpy as jnp
 from jax import Array
 
 from recycle_jax import flow_matching as fm
-from recycle_jax.generators.base import Example, Fit, Generator, Levels, anchors_of, slide
+from recycle_jax.generators.base import Generator, anchors_of, slide
+from recycle_jax.generators.wrapper import Wrapper
 from recycle_jax.models.base import Network
-from recycle_jax.typing import Frames, Params, PRNGKey, PyTree, RowKeys, Sigma
+from recycle_jax.typing import Frames, Params, PyTree, RowKeys
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ContextNoise:
+class ContextNoise(Wrapper):
     """A generator whose steps see a noised history; it is trained as the one inside.
 
     Attributes:
@@ -39,7 +40,6 @@ class ContextNoise:
         added: standard deviation of the white noise that is put on the history, in frame units.
     """
 
-    inner: Generator
     told: float = 0.0
     added: float = 0.0
 
@@ -58,42 +58,6 @@ class ContextNoise:
                 f"told is {self.told}, but {type(self.inner).__name__} has no network to be told: put ContextNoise "
                 f"around the generator inside it"
             )
-
-    @property
-    def context_frames(self) -> int:
-        """The inner generator's."""
-        return self.inner.context_frames
-
-    @property
-    def chunk_frames(self) -> int:
-        """The inner generator's."""
-        return self.inner.chunk_frames
-
-    @property
-    def calls_per_step(self) -> int:
-        """Noise costs no call."""
-        return self.inner.calls_per_step
-
-    def init(self, key: PRNGKey) -> Params:
-        """The inner generator's parameters."""
-        return self.inner.init(key)
-
-    def corruption(self, keys: RowKeys, chunk: Frames) -> Levels:
-        """The inner generator's."""
-        return self.inner.corruption(keys, chunk)
-
-    def fit(self, params: Params, example: Example) -> Fit:
-        """The inner generator's, told the example's own level."""
-        return self.inner.fit(params, example)
-
-    def to_error(self, residual: Frames, sigma: Sigma) -> Frames:
-        """The inner generator's."""
-        return self.inner.to_error(residual, sigma)
-
-    def begin(self, params: Params, context: Frames, condition: PyTree) -> Frames:
-        """The carry is the context itself, which every step noises anew."""
-        del params, condition
-        return context
 
     def step(self, params: Params, carry: Frames, keys: RowKeys, condition: PyTree) -> tuple[Frames, Frames]:
         """One chunk from a noised context, and the context without noise slid on by it."""

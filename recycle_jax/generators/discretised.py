@@ -9,13 +9,14 @@ generator's, as `policies.discrete` trains them, and teacher forcing of the wrap
 
 import dataclasses
 
-from recycle_jax.generators.base import Example, Fit, Generator, Levels, slide
+from recycle_jax.generators.base import Example, Fit, slide
 from recycle_jax.generators.codebook import Codebook, quantise
-from recycle_jax.typing import Frames, Params, PRNGKey, PyTree, RowKeys, Sigma
+from recycle_jax.generators.wrapper import Wrapper
+from recycle_jax.typing import Frames, Params, PyTree, RowKeys
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Discretised:
+class Discretised(Wrapper):
     """A generator whose context is quantised.
 
     Attributes:
@@ -23,45 +24,12 @@ class Discretised:
         codebook: from `generators.codebook.make_codebook`.
     """
 
-    inner: Generator
     codebook: Codebook
-
-    @property
-    def context_frames(self) -> int:
-        """The inner generator's."""
-        return self.inner.context_frames
-
-    @property
-    def chunk_frames(self) -> int:
-        """The inner generator's."""
-        return self.inner.chunk_frames
-
-    @property
-    def calls_per_step(self) -> int:
-        """The search for codes is no call."""
-        return self.inner.calls_per_step
-
-    def init(self, key: PRNGKey) -> Params:
-        """The inner generator's parameters."""
-        return self.inner.init(key)
-
-    def corruption(self, keys: RowKeys, chunk: Frames) -> Levels:
-        """The inner generator's."""
-        return self.inner.corruption(keys, chunk)
 
     def fit(self, params: Params, example: Example) -> Fit:
         """The inner generator's, on the quantised context."""
         context = quantise(self.codebook, example.context)
         return self.inner.fit(params, dataclasses.replace(example, context=context))
-
-    def to_error(self, residual: Frames, sigma: Sigma) -> Frames:
-        """The inner generator's."""
-        return self.inner.to_error(residual, sigma)
-
-    def begin(self, params: Params, context: Frames, condition: PyTree) -> Frames:
-        """The carry is the context itself, with all its detail."""
-        del params, condition
-        return context
 
     def step(self, params: Params, carry: Frames, keys: RowKeys, condition: PyTree) -> tuple[Frames, Frames]:
         """Equation (1); the chunk is left as it was made."""
