@@ -118,6 +118,7 @@ class Arena:
         continued: the simulator's reference for this world, or None where there is none.
         budget, choices, recycling: see there.
         mesh: where everything runs.
+        simulator: the world itself, or None where video was recorded.
         net: size of the generator's network, for methods that want another.
         train_domain: what the generator trains on.
         elsewhere: domain -> makes who judges it on video of another domain.
@@ -137,6 +138,7 @@ class Arena:
     choices: Choices
     recycling: Recycling
     mesh: Mesh
+    simulator: DecodableWorld | None = None
     net: Net = Net()
     train_domain: str = "all"
     elsewhere: Mapping[str, Callable[[], Judge]] = dataclasses.field(default_factory=dict)

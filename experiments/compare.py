@@ -52,7 +52,7 @@ from experiments.contest import Contest, Share, conclude, missing_cells, run_con
 from experiments.domains import DOMAINS, WORLDS
 from experiments.judging import HELD_OUT_SEED, Judging
 from experiments.methods import Method, require_known
-from experiments.remedies import ABLATIONS, REMEDIES, family_of
+from experiments.remedies import CONTROLS, REMEDIES, RIVALS, family_of
 from experiments.worlds import true_continuation, world_judge
 from recycle_jax.cli import parse
 from recycle_jax.data.worlds.base import DecodableWorld
@@ -66,6 +66,9 @@ START_FRAMES = 12
 """Frames of a judged start: as many as the longest context of any method."""
 
 STAGES = ("screening", "final", "domains")
+COMPARED = {"b", "b_plus", *map(family_of, RIVALS), *map(family_of, CONTROLS)} - {"dagger"}
+"""What `ours` is compared with: rivals and controls; not what asks a simulator, nor parts of itself."""
+
 DOMAIN_METHODS = ("b", "b_plus", "noise", "pushforward", "ours")
 
 
@@ -246,7 +249,7 @@ def final_table(config: Config, chosen: Mapping[str, str]) -> dict[str, Method]:
     """Family -> method with the chosen setting; what has one setting needs no choice."""
     names = named(config)
     alone = {family_of(n): n for n in names if sum(family_of(m) == family_of(n) for m in names) == 1}
-    return {family: REMEDIES[name] for family, name in {**alone, **chosen}.items()}
+    return {family: dataclasses.replace(REMEDIES[name], setting=name) for family, name in {**alone, **chosen}.items()}
 
 
 def trials(config: Config) -> tuple[tuple[str, int], ...]:
@@ -274,6 +277,7 @@ def build_arena(
         choices=config.choices,
         recycling=config.recycling,
         mesh=make_mesh(),
+        simulator=world,
         net=config.net,
         train_domain=domain,
     )
@@ -317,7 +321,7 @@ def _contest(experiment: str, preset: str, config: Config, table: dict[str, Meth
         long_methods=tuple(name for name in config.long_methods if name in table),
         table=table,
         headline_method="ours",
-        rivals=tuple(name for name in table if name not in ("ours", *map(family_of, ABLATIONS))),
+        rivals=tuple(name for name in table if name in COMPARED),
     )
 
 

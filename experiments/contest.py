@@ -232,7 +232,8 @@ def _finish_pair(contest: Contest, place: Arena, seed: int, workdir: Workdir, sh
         if seed == contest.seeds[0]:
             _save_pictures(_picture_path(workdir, place, method), _shown(contest, place, seed, trained))
         for judging in missing:
-            cell = _cell(place, seed, method, trained, judging)
+            setting = contest.table[method.partition("+")[0]].setting
+            cell = {**_cell(place, seed, method, trained, judging), "setting": setting or method}
             write_json(judging.path, cell)
             exits = float(np.median(cell["rollouts"]["exit_frame"]))
             workdir.log({"cell": judging.path.stem, "median_exit": exits})

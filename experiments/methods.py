@@ -30,15 +30,22 @@ class Method:
     Attributes:
         run: what it does.
         refuses: why an arena cannot be served, empty where it can.
+        setting: id of the setting that a family was given, where there was a choice; cells say it.
     """
 
     run: Callable[[Job], Trained]
     refuses: Callable[[Arena], str] = serves_all
+    setting: str = ""
 
 
 def needs_simulator(arena: Arena) -> str:
     """For methods that ask a simulator."""
     return "" if arena.continued is not None else f"{arena.world} has no simulator"
+
+
+def needs_world(arena: Arena) -> str:
+    """For what shows the world itself."""
+    return "" if arena.simulator is not None else f"{arena.world} was recorded: there is no world to run on"
 
 
 def b_plus(job: Job) -> Trained:

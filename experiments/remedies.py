@@ -14,7 +14,8 @@ from typing import Any
 import jax
 
 from experiments.arena import Arena, Trained, build_generator
-from experiments.methods import METHODS, Method, needs_simulator, registered
+from experiments.bystanders import copy_last, real
+from experiments.methods import METHODS, Method, needs_simulator, needs_world, registered
 from experiments.phases import Job, recycle_with, scratch_with, tune_with
 from experiments.second_networks import adversarial, corrected, denoised, kernel, washed
 from recycle_jax import flow_matching as fm
@@ -271,6 +272,12 @@ CONTROLS: dict[str, Method] = {
 }
 """What recycling must beat, or own errors do not matter."""
 
+BYSTANDERS: dict[str, Method] = {
+    "copy_last": Method(run=copy_last),
+    "real": Method(run=real, refuses=needs_world),
+}
+"""A still picture and real video, to see that the judge knows them."""
+
 OURS: dict[str, Method] = {
     "ours=braked": METHODS["recycle"],
     "ours=loose": with_choices(brake=None, flow_brake=None),
@@ -285,6 +292,7 @@ REMEDIES: dict[str, Method] = {
     **RIVALS,
     **ABLATIONS,
     **CONTROLS,
+    **BYSTANDERS,
 }
 
 

@@ -136,6 +136,8 @@ _MORE = (
     ("shuffled", "control: shuffled", "Errors of other clips in place of a clip's own."),
     ("stale", "control: stale bank", "The first rounds' errors, never refreshed."),
     ("foreign", "control: another model's", "The errors of another model's rollouts."),
+    ("copy_last", "still picture", "The last real frame for ever; it must leave the bands at once."),
+    ("real", "real video", "The simulator run on from the same start; it must stay inside the bands."),
 )
 _TINTS = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377", "#997700", "#6699CC", "#994455")
 _MARKS = ("o", "s", "^", "v", "D", "P", "X", "<", ">", "h", "p")

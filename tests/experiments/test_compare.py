@@ -75,7 +75,8 @@ def test_every_family_is_tuned_alike():
 
 def test_what_has_one_setting_is_in_the_final_without_a_choice():
     table = final_table(Config(), {"noise": "noise=0.1"})
-    assert table["noise"] is REMEDIES["noise=0.1"] and table["svi_shot"] is REMEDIES["svi_shot"]
+    assert table["noise"].run is REMEDIES["noise=0.1"].run and table["svi_shot"].run is REMEDIES["svi_shot"].run
+    assert table["noise"].setting == "noise=0.1", "cells say which setting their family had"
     assert "pushforward" not in table, "not chosen yet"
 
 
