@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from experiments.arena import Trained
 from experiments.phases import Job
 from recycle_jax.data.worlds.base import DecodableWorld
-from recycle_jax.generators.base import Example, Fit, mean_square
+from recycle_jax.generators.base import Example, Fit, Generator, mean_square
 from recycle_jax.generators.wrapper import Wrapper
 from recycle_jax.training.cost import Cost
 from recycle_jax.typing import Frames, Params, PyTree, RowKeys
@@ -77,7 +77,7 @@ def real(job: Job) -> Trained:
     return _untrained(job, Real(inner=job.arena.generator, world=job.arena.simulator))
 
 
-def _untrained(job: Job, generator: Wrapper) -> Trained:
+def _untrained(job: Job, generator: Generator) -> Trained:
     return Trained(params=job.base.params, cost=Cost(), generator=generator)
 
 

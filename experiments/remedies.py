@@ -23,11 +23,12 @@ from recycle_jax.errors.algebra import entry_error
 from recycle_jax.errors.backward import Backward
 from recycle_jax.errors.bank import ErrorBank
 from recycle_jax.errors.controls import PhaseRandomised, Shuffled
-from recycle_jax.errors.draws import Prioritised
+from recycle_jax.errors.draws import OwnDomain, Prioritised
 from recycle_jax.errors.eviction import Reservoir
 from recycle_jax.errors.inject import Gates
 from recycle_jax.errors.references import Recorded, Reference
 from recycle_jax.errors.replacement import Nearest
+from recycle_jax.errors.retrieved import Retrieved
 from recycle_jax.errors.slots import NoiseSlots, OneSlot, SlotMap
 from recycle_jax.errors.threshold import AdaptiveThreshold
 from recycle_jax.generators.anchored import Anchored
@@ -57,6 +58,9 @@ from recycle_jax.training.stop import Stop
 REACH = 32
 """Most frames between an anchor and the frames that follow it in training."""
 
+
+LIBRARY = 4096
+"""Real windows that a generated one is looked up in."""
 
 STOP = Stop(price=0.01, higher=False)
 """Another share of B's cost must bring rollouts closer to their reference by that much mean square."""
@@ -168,9 +172,29 @@ def with_choices(**changes: object) -> Method:
     return Method(run=run)
 
 
+def one_domain(arena: Arena) -> str:
+    """For methods that tell domains apart."""
+    return "" if len(arena.held_out.domains) > 1 else f"{arena.world} has one domain only"
+
+
+def cross_own_domain(job: Job) -> Trained:
+    """Errors on other clips, but of the same domain."""
+    rule = OwnDomain(domains=len(job.arena.held_out.domains))
+    return recycled(case_rows=0, error_rows=1, rule=rule).run(job)
+
+
 def controlled(control: Callable[[Job], Control]) -> Method:
     """The recipe with something taken from it."""
     return Method(run=lambda job: recycle_with(job, registered(job.arena), "recycle", control=control(job)))
+
+
+def retrieved(job: Job) -> Trained:
+    """The nearest of some thousand real windows as reference; chains run free. The search is billed."""
+    arena, frames = job.arena, job.arena.generator.context_frames
+    windows = arena.source(job.seed).batch(0, LIBRARY, frames + arena.generator.chunk_frames).clip
+    usual = registered(arena)
+    reference = Retrieved(windows=windows, registration=usual.registration, gate=usual.gate)
+    return recycle_with(job, reference, "recycle", reference_flops=reference.flops_per_row(frames))
 
 
 def continued(arena: Arena) -> Reference:
@@ -247,11 +271,14 @@ ABLATIONS: dict[str, Method] = {
     "recorded": recycled(lambda arena: Recorded(gate=registered(arena).gate)),
     "recorded:young": recycled(lambda arena: Recorded(gate=registered(arena).gate), oldest=4),
     "denoised": Method(run=denoised),
+    "retrieved": Method(run=retrieved),
     "recycle_continued": Method(run=recycled(continued).run, refuses=needs_simulator),
     "ours:free_chains": with_choices(pull=0.0, brake=None, flow_brake=None),
+    "ours:dense": with_choices(cells=8),
     "ours:no_noise": recycled(noise=0.0),
     "ours:young": recycled(oldest=4),
     "ours:cross_sample": recycled(case_rows=0, error_rows=1),
+    "ours:cross_own_domain": Method(run=cross_own_domain, refuses=one_domain),
     "ours:few_cases": recycled(capacity=64),
     "ours:rare_harvests": recycled(harvest_every=200, harvest_steps=40),
     "ours:reservoir": recycled(replacement=Reservoir()),

@@ -9,6 +9,7 @@ same place, and answers with a target, its own version of the context and whethe
     continued   a simulator run on from the state decoded from the context: the upper bound, needs a simulator.
     denoised    a window denoiser trained on real video, applied to [context, chunk]: a learned projection of the
                 whole window onto real motion, so that its last frames continue its first. Needs no simulator.
+    retrieved   the real window nearest to the context, moved onto it (`recycle_jax.errors.retrieved`). Needs a library.
     backward    the rollout's own past, played backwards (`recycle_jax.errors.backward`). Needs nothing at all.
 """
 

@@ -11,7 +11,7 @@ import dataclasses
 
 from recycle_jax.errors.bank import AnySlot, ErrorBank
 from recycle_jax.errors.controls import Remake
-from recycle_jax.errors.draws import DrawRule
+from recycle_jax.errors.draws import DrawRule, OwnDomain
 from recycle_jax.errors.references import Gate, Reference
 from recycle_jax.errors.registered import Registered
 from recycle_jax.errors.replacement import Replacement, Ring
@@ -38,7 +38,8 @@ class Recycling:
         case_rows: rows of banked history with the reference's target: own-sample.
         error_rows: rows of real history with a banked error on it and the real target: cross-sample.
         noise: white noise up to this standard deviation on every history, its level told; 0 for none.
-        rule: how cases are drawn; `errors.draws` has draws balanced over domains and by score.
+        rule: how cases are drawn; `errors.draws` has draws balanced over domains and by score, and for cross-sample
+            errors draws from the clip's own domain.
         replacement: which case gives way to a new one; `errors.eviction` has others than the oldest.
         threshold: which cases are errors worth banking, by a threshold that follows each domain's scores; None banks
             all that the reference's gate accepts.
@@ -54,7 +55,7 @@ class Recycling:
     case_rows: int = 1
     error_rows: int = 0
     noise: float = 0.03
-    rule: AnySlot | DrawRule = AnySlot()
+    rule: AnySlot | DrawRule | OwnDomain = AnySlot()
     replacement: Replacement = Ring()
     threshold: AdaptiveThreshold | None = None
 
@@ -79,7 +80,9 @@ class Recycling:
     def policy(self, bank: ErrorBank, remake: Remake | None = None) -> Mixture:
         """Clean and banked history, row by row; `remake` changes the errors of replayed cases, for controls."""
         clean: ExamplePolicy = NoiseAugmentation(most=self.noise) if self.noise else TeacherForcing()
-        replay = ReplayCases(bank=bank, noise=self.noise, remake=remake, rule=self.rule)
+        # A case brings its own target, so that it is at home in any row.
+        of_cases = AnySlot() if isinstance(self.rule, OwnDomain) else self.rule
+        replay = ReplayCases(bank=bank, noise=self.noise, remake=remake, rule=of_cases)
         add = AddErrors(bank=bank, noise=self.noise, rule=self.rule)
         shares = ((self.clean_rows, clean), (self.case_rows, replay), (self.error_rows, add))
         return Mixture(parts=tuple((rows, policy) for rows, policy in shares if rows))

@@ -15,7 +15,7 @@ from recycle_jax import flow_matching as fm
 from recycle_jax.data.base import Batch
 from recycle_jax.errors.bank import AnySlot, ErrorBank
 from recycle_jax.errors.controls import Remake
-from recycle_jax.errors.draws import DrawRule
+from recycle_jax.errors.draws import DrawRule, OwnDomain
 from recycle_jax.errors.harvest import Case
 from recycle_jax.generators.base import Generator, clean_example, split_clip
 from recycle_jax.policies.base import Drawn, ExamplePolicy, choose_rows
@@ -72,19 +72,20 @@ class AddErrors(ExamplePolicy):
         bank: whose cases are drawn, any slot.
         amplitude: factor on the error.
         noise: white noise up to this standard deviation besides, its level told to the network; 0 adds none.
-        rule: how cases are drawn, as in `ReplayCases`.
+        rule: how cases are drawn, as in `ReplayCases`; or `OwnDomain`, so that errors stay in the domain of the clip.
     """
 
     bank: ErrorBank
     amplitude: float = 1.0
     noise: float = 0.0
-    rule: AnySlot | DrawRule = AnySlot()
+    rule: AnySlot | DrawRule | OwnDomain = AnySlot()
 
     def examples(self, params: Params, generator: Generator, bank: PyTree, batch: Batch, keys: RowKeys) -> Drawn:
         """The batch with errors on its contexts; rows for which the bank has none stay clean."""
         del params
         of_fit, of_draw, of_level, of_noise = fm.split_rows(keys, 4)
-        case, found, weight = draw_cases(self.bank, bank, of_draw, self.rule)
+        rule = self.rule.for_rows(batch.domain) if isinstance(self.rule, OwnDomain) else self.rule
+        case, found, weight = draw_cases(self.bank, bank, of_draw, rule)
         context, _ = split_clip(batch.clip, generator.context_frames, generator.chunk_frames)
         error = (case.context - case.clean_context).astype(context.dtype)
         injected = choose_rows(found, context + self.amplitude * error, context)

@@ -10,6 +10,7 @@ import jinja2
 
 from recycle_jax.report import details, wording
 from recycle_jax.report.answer import QUESTION, answer, comparison_grid
+from recycle_jax.report.domains import domains_grid
 from recycle_jax.report.failures import ALL
 from recycle_jax.report.grid import as_html
 from recycle_jax.report.methods import known_methods, readable
@@ -71,7 +72,7 @@ def render(
         question: what the experiment asks.
         command: what makes the results again; by default that of the experiment and preset.
     """
-    comparison, probes = comparison_grid(results), details.probes_grid(results)
+    comparison, probes, domains = comparison_grid(results), details.probes_grid(results), domains_grid(results)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -85,6 +86,7 @@ def render(
         answer=answer(results),
         summary_table=html_table(results),
         comparison_table=as_html(comparison) if comparison else "",
+        domains_table=as_html(domains) if domains else "",
         probes_table=as_html(probes) if probes else "",
         laws_table=as_html(details.laws_grid(results)),
         failures_table=as_html(details.failures_grid(results)),
