@@ -113,7 +113,7 @@ class Arena:
         source: `seed -> clips`.
         held_out: clips that nothing trains on.
         truth: `frames -> [t, h, w, c]`, how the judge's first start really goes on, as far as that is known.
-        judge: who judges its rollouts, bands included.
+        judge: makes who judges its rollouts, bands included; keeps what it made.
         long: makes who judges a few long rollouts, or None where real video is not as long.
         continued: the simulator's reference for this world, or None where there is none.
         budget, choices, recycling: see there.
@@ -131,7 +131,7 @@ class Arena:
     source: Callable[[int], ClipSource]
     held_out: ClipSource
     truth: Callable[[int], Any]
-    judge: Judge
+    judge: Callable[[], Judge]
     long: Callable[[], Judge] | None
     continued: Reference | None
     budget: Budget
@@ -154,12 +154,15 @@ class Trained:
         cost: of all training.
         bank: its bytes and entries, where there is one.
         generator: who rolls out, None for the arena's own.
+        rounds: of recycling: `value` [after round i], the distance of rollouts from their reference, `cost` of the
+            round over B's; `best` by the rule of an automatic stop, and why it `stopped`, where there is a rule.
     """
 
     params: Params
     cost: Cost
     bank: dict[str, int] = dataclasses.field(default_factory=dict)
     generator: Generator | None = None
+    rounds: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def build_generator(

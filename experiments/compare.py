@@ -262,15 +262,14 @@ def build_arena(
     name: str, kind: str, config: Config, world: DecodableWorld, judging: Judging, label: str, domain: str = "all"
 ) -> Arena:
     """One world, one generator, its judge."""
-    usual = world_judge(label, world, 1, START_FRAMES, judging)
     return Arena(
         world=label,
         kind=kind,
         generator=build_generator(kind, world.shape, config.context, config.net),
         source=world_source(world),
         held_out=world_source(world)(HELD_OUT_SEED),
-        truth=functools.partial(true_continuation, world, usual.starts.shape[1]),
-        judge=usual,
+        truth=functools.partial(true_continuation, world, max(world.context_frames, START_FRAMES)),
+        judge=functools.cache(functools.partial(world_judge, label, world, 1, START_FRAMES, judging)),
         long=functools.partial(world_judge, name, world, 1, START_FRAMES, config.long) if domain == "all" else None,
         continued=simulator_reference(world, gate_of(config.choices)),
         budget=config.budget,

@@ -172,7 +172,8 @@ def assemble(
     """Cells to results: bands, summary, headline, origin; writes `results.json`."""
     trials = dict(contest.tuning_trials)
     cells = [{**cell, "tuning_trials": trials.get(cell["method"].partition("+")[0], 0)} for cell in cells]
-    bands = {p.world: p.judge.monitor.bands for p in places if p.judge.monitor.bands is not None}
+    judges = {place.world: place.judge() for place in _shown_places(places, cells)}
+    bands = {world: judged.monitor.bands for world, judged in judges.items() if judged.monitor.bands is not None}
     results = {
         "schema_version": 1,
         "experiment": contest.experiment,
@@ -201,10 +202,16 @@ def _slim(cell: dict[str, Any], bands: dict[str, Any] | None) -> dict[str, Any]:
     return {**cell, "curves": curves, "rollouts": {**cell["rollouts"], "failure": failure}}
 
 
+def _shown_places(places: Sequence[Arena], cells: Sequence[dict[str, Any]]) -> list[Arena]:
+    """The arenas that have cells; the others' bands and truth are not made for nothing."""
+    there = {(cell["world"], cell["generator"]) for cell in cells}
+    return [place for place in places if (place.world, place.kind) in there]
+
+
 def report(contest: Contest, results: dict[str, Any], places: Sequence[Arena], workdir: Workdir) -> Path:
     """Table on the console, plots, filmstrips, videos and the page."""
     strips, videos = [], []
-    for place in places:
+    for place in _shown_places(places, results["cells"]):
         kept = _pictures(contest, place, workdir)
         title = f"{place.world}, {place.kind}"
         numbers = [n for n in columns(contest.strip_frames) if n <= contest.strip_frames]
@@ -252,7 +259,7 @@ class _Judging:
 
 def _judgings(contest: Contest, place: Arena, seed: int, method: str, workdir: Workdir) -> list[_Judging]:
     own: dict[str, Any] = {"domain": place.train_domain, "held_out": place.held_out}
-    usual = _Judging(path=_cell_path(workdir, place, seed, method), judge=lambda: place.judge, **own)
+    usual = _Judging(path=_cell_path(workdir, place, seed, method), judge=place.judge, **own)
     others = [
         _Judging(
             path=_cell_path(workdir, place, seed, method, domain),
@@ -313,6 +320,7 @@ def _cell(place: Arena, seed: int, method: str, trained: Trained, judging: _Judg
         "clean_loss": held_out_loss(generator, trained.params, judging.held_out),
         "probes": probes(generator, trained.params, judged_by.starts, key),
         "bank": trained.bank,
+        "rounds": trained.rounds,
         "cost": dataclasses.asdict(trained.cost),
     }
 
@@ -320,7 +328,7 @@ def _cell(place: Arena, seed: int, method: str, trained: Trained, judging: _Judg
 def _shown(contest: Contest, place: Arena, seed: int, trained: Trained) -> np.ndarray:
     """The first rollout, for pictures."""
     key, generator = jax.random.key(10_000 + seed), trained.generator or place.generator
-    return strip_frames(generator, trained.params, place.judge.starts[:1], key, contest.strip_frames)[0]
+    return strip_frames(generator, trained.params, place.judge().starts[:1], key, contest.strip_frames)[0]
 
 
 def _keep(workdir: Workdir, place: Arena, seed: int, method: str, trained: Trained) -> None:

@@ -154,6 +154,7 @@ def build_arena(kind: str, config: Config, train: ArrayClips, held: ArrayClips) 
         bands=footage_bands(calibration, check, statistics, judging),
     )
     real = footage_windows(check, context + judging.max_frames, judging.rollouts)
+    judged = Judge(monitor=monitor, starts=real[:, :context])
     return Arena(
         world=config.name,
         kind=kind,
@@ -161,7 +162,7 @@ def build_arena(kind: str, config: Config, train: ArrayClips, held: ArrayClips) 
         source=lambda seed: dataclasses.replace(train, seed=seed),
         held_out=check,
         truth=lambda frames: np.asarray(real[0, context : context + frames]),
-        judge=Judge(monitor=monitor, starts=real[:, :context]),
+        judge=lambda: judged,
         long=None,
         continued=None,
         budget=config.budget,

@@ -153,7 +153,16 @@ def recycle_with(
     cost += watcher.cost(base.params)
     held = sum(leaf.nbytes for leaf in jax.tree.leaves(state.bank.entries))
     bank = {"bytes": int(held), "entries": int(state.bank.count.sum())}
-    return Trained(params=params, cost=base.cost + cost, bank=bank)
+    return Trained(params=params, cost=base.cost + cost, bank=bank, rounds=_rounds(watcher))
+
+
+def _rounds(watcher: Watcher) -> dict[str, Any]:
+    """The rounds of recycling for a cell, see `Trained`."""
+    priced = watcher.priced
+    found: dict[str, Any] = {"cost": [seen.cost for seen in priced], "value": [seen.value for seen in priced]}
+    if watcher.stop is not None:
+        found |= {"best": watcher.stop.best(priced), "stopped": watcher.verdict()}
+    return found
 
 
 def forward_calls(arena: Arena, generator: Generator) -> float:

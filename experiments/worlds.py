@@ -165,15 +165,14 @@ def build_arena(name: str, kind: str, config: Config) -> Arena:
     objects = config.balls if ball else 1
     context = config.context
     choices = config.ball_choices if ball else config.heart_choices
-    usual = world_judge(name, world, objects, context, config.judging)
     return Arena(
         world=name,
         kind=kind,
         generator=build_generator(kind, world.shape, context, config.net),
         source=world_source(world),
         held_out=world_source(world)(HELD_OUT_SEED),
-        truth=functools.partial(true_continuation, world, usual.starts.shape[1]),
-        judge=usual,
+        truth=functools.partial(true_continuation, world, max(world.context_frames, context)),
+        judge=functools.cache(functools.partial(world_judge, name, world, objects, context, config.judging)),
         long=functools.partial(world_judge, name, world, objects, context, config.long),
         continued=simulator_reference(world, gate_of(choices)),
         budget=config.budget,

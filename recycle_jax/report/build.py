@@ -16,14 +16,18 @@ from recycle_jax.io.video import side_by_side, to_uint8, write_mp4
 from recycle_jax.report import filmstrips, page, plots
 from recycle_jax.report.answer import QUESTION
 from recycle_jax.report.filmstrips import Filmstrip
-from recycle_jax.report.methods import family, known_methods, readable
+from recycle_jax.report.methods import Method, family, known_methods, readable
 from recycle_jax.report.page import Picture, Pictures, data_address
 from recycle_jax.report.places import Place, by_place, cells_of, split
+from recycle_jax.report.rounds import rounds_of_cell
 from recycle_jax.report.tables import summary_table
 from recycle_jax.report.wording import number
 
 CONSOLE_WIDTH = 150
 """Columns of the table where output goes to a file, which has no width of its own."""
+
+SHOWS_ROUNDS = ("recycle", "ours", "ours:stopped")
+"""Methods whose rounds are drawn."""
 
 BORDER = 70
 """Grey level around each clip of a video."""
@@ -130,7 +134,7 @@ def _plots(results: Mapping[str, Any], media: Media, folder: Path) -> dict[str, 
     """Draws every place's plots, writes them as PNG and returns them by the fields of `Pictures`."""
     summary, cells = results["summary"], cells_of(results)
     methods = known_methods(split(entry)[1] for entry in summary)
-    made: dict[str, list[Picture]] = {"drift": [], "survival": [], "cost": []}
+    made: dict[str, list[Picture]] = {"drift": [], "survival": [], "cost": [], "rounds": []}
     for place, entries in by_place(cells).items():
         bands = (results.get("bands") or {}).get(place.world)
         members = {method: cells[entry] for method, entry in entries.items()}
@@ -139,11 +143,26 @@ def _plots(results: Mapping[str, Any], media: Media, folder: Path) -> dict[str, 
         made["drift"] += _written(drift, place.title, folder / f"drift-{place.stem}.png")
         survival = plots.survival_plot(members, bands, methods)
         made["survival"] += _written(survival, place.title, folder / f"survival-{place.stem}.png")
+        made["rounds"] += _rounds(place, members, methods, folder)
     for position, curve in enumerate(media.cost_curves or _cost_curves(summary)):
         shown = known_methods(curve.points)
         figure = plots.cost_plot(curve.points, shown, curve.max_frames)
         made["cost"] += _written(figure, curve.title, folder / f"cost-{position}.png")
     return made
+
+
+def _rounds(
+    place: Place, members: Mapping[str, Sequence[Mapping[str, Any]]], methods: Mapping[str, Method], folder: Path
+) -> list[Picture]:
+    """Rounds of the first seed of the recipe and of what stops by itself, where cells tell of them."""
+    pictures = []
+    for method in (name for name in SHOWS_ROUNDS if name in members):
+        first = members[method][0]
+        why = (first.get("rounds") or {}).get("stopped")
+        title = f"{place.title}, {methods[method].name}, seed {first['seed']}" + (f": {why}" if why else "")
+        stem = "".join(letter if letter.isalnum() else "-" for letter in method)
+        pictures += _written(rounds_of_cell(first), title, folder / f"rounds-{place.stem}-{stem}.png")
+    return pictures
 
 
 def _written(figure: Figure | None, title: str, path: Path) -> list[Picture]:

@@ -41,6 +41,7 @@ class Pictures:
         drift: drift plots.
         survival: survival plots.
         cost: plots of horizon against cost.
+        rounds: what each round of recycling brought for what it cost.
         filmstrips: PNG.
         videos: MP4.
     """
@@ -48,6 +49,7 @@ class Pictures:
     drift: Sequence[Picture] = ()
     survival: Sequence[Picture] = ()
     cost: Sequence[Picture] = ()
+    rounds: Sequence[Picture] = ()
     filmstrips: Sequence[Picture] = ()
     videos: Sequence[Picture] = ()
 

@@ -1,12 +1,29 @@
 """What rounds of recycling bring for what they cost: measured value against the bill, round by round."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from recycle_jax.report.methods import INK, METHODS
 from recycle_jax.report.plots import SIZE
+from recycle_jax.report.wording import number
+
+
+def rounds_of_cell(cell: Mapping[str, Any]) -> Figure | None:
+    """Draws the rounds that a cell tells of, None where it tells of none.
+
+    They are `{"cost": [...], "value": [...]}`, costs over B's and values the distance of rollouts from their reference,
+    and where there was an automatic stop its `best` values and the reason why it `stopped`, or None.
+    """
+    rounds = cell.get("rounds") or {}
+    if not rounds.get("value"):
+        return None
+    pairs = list(zip(rounds["cost"], [number(value) for value in rounds["value"]], strict=True))
+    best = [number(value) for value in rounds["best"]] if rounds.get("best") else None
+    label = "distance of rollouts from their reference, mean square"
+    return rounds_plot(pairs, best, len(pairs) if rounds.get("stopped") else None, start=1.0, value_label=label)
 
 
 def rounds_plot(

@@ -90,7 +90,7 @@ class Watcher:
             self._save(self.directory)
         for text in self.watch.warnings(self.rounds):
             warnings.warn(f"round {len(self.rounds)}, step {seen.step}: {text}", stacklevel=2)
-        return self._verdict()
+        return self.verdict()
 
     def result(self, state: RunState) -> Params:
         """The newest parameters, or the best round's if the newest round has collapsed."""
@@ -107,6 +107,18 @@ class Watcher:
         flops = calls * forward_flops(self.generator, params, (height, width, channels)) if calls else 0.0
         return Cost(eval_flops_used_for_choices=flops)
 
+    def verdict(self) -> str | None:
+        """Why the run should end after the rounds that were seen, or None."""
+        if self.stop is None:
+            return None
+        verdict = self.stop.verdict(self.priced)
+        return verdict.reason if verdict.stop else None
+
+    @property
+    def priced(self) -> list[PricedRound]:
+        """What each round cost, in the unit of the rule's price, and how far rollouts were from their reference."""
+        return [PricedRound(cost=self.round_cost, value=seen.score) for seen in self.rounds]
+
     def _round(self, state: RunState, harvest: dict[str, float]) -> Round:
         clean_loss, response = jax.device_get(self._look(handed_out(state.train)))
         stats = {} if self._stats is None else jax.device_get(self._stats(state.bank))
@@ -120,13 +132,6 @@ class Watcher:
             entries=tuple(int(n) for n in stats.get("entries", ())),
             norms=tuple(float(n) for n in stats.get("norm", ())),
         )
-
-    def _verdict(self) -> str | None:
-        if self.stop is None:
-            return None
-        priced = [PricedRound(cost=self.round_cost, value=earlier.score) for earlier in self.rounds]
-        verdict = self.stop.verdict(priced)
-        return verdict.reason if verdict.stop else None
 
     def _save(self, directory: Path) -> None:
         assert self.best is not None

@@ -95,6 +95,14 @@ def test_plots_filmstrips_and_video_are_files_too(folder):
     assert len(read_video(folder / "side_by_side.mp4")) == 6
 
 
+def test_rounds_of_the_recipe_are_drawn_with_the_reason_of_their_end(made, tmp_path):
+    rounds = {"cost": [0.1, 0.1], "value": [0.02, 0.01], "best": [0.02, 0.01], "stopped": "stop: nothing gained"}
+    results = made.results([made.cell("b", 0), made.cell("recycle", 0, rounds=rounds)])
+    page = build_report(results, tmp_path, console=Console(file=io.StringIO())).read_text()
+    assert "What each round of recycling brought" in page and "stop: nothing gained" in page
+    assert (tmp_path / "rounds-bouncing_balls-predictor-recycle.png").exists()
+
+
 def test_the_page_says_what_was_found_how_it_was_measured_and_how_to_repeat_it(html, made):
     text = Reader(html).text
     assert "1,024 frames or more" in text and "at least" in text

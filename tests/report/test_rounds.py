@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from recycle_jax.report.plots import to_png, to_svg
-from recycle_jax.report.rounds import rounds_plot
+from recycle_jax.report.rounds import rounds_of_cell, rounds_plot
 
 
 def test_values_stand_at_what_was_spent_by_then():
@@ -29,3 +29,14 @@ def test_without_a_finite_value_there_is_nothing_to_draw():
     assert rounds_plot([]) is None and rounds_plot([(1.0, math.nan)]) is None
     with pytest.raises(ValueError, match="one a round"):
         rounds_plot([(1.0, 2.0)], [])
+
+
+def test_a_cell_tells_its_rounds_and_why_they_ended():
+    rounds = {"cost": [0.1, 0.1], "value": [0.02, None], "best": [0.02, 0.02], "stopped": "stop: nothing gained"}
+    axes = rounds_of_cell({"rounds": rounds}).axes[0]
+    texts = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert texts == ["best so far, smoothed", "a round", "stopped after round 2"]
+    (best, value, _) = axes.get_lines()
+    np.testing.assert_allclose(best.get_xdata(), [1.1, 1.2])
+    np.testing.assert_allclose(value.get_xdata(), [1.1])
+    assert rounds_of_cell({}) is None and rounds_of_cell({"rounds": {}}) is None
