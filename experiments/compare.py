@@ -230,14 +230,22 @@ def choose(contest: Contest, places: Sequence[Arena], cells: Sequence[Mapping[st
     found: dict[str, tuple[float, str]] = {}
     waits = set()
     for name in contest.methods:
-        served = [(p.world, p.kind) for p in places if not contest.table[name].refuses(p)]
-        wanted = [(name, *where, seed) for where in served for seed in contest.seeds]
+        served = [(shown, p.world, p.kind) for p in places if (shown := stands_for(contest.table, name, p))]
+        wanted = [(*where, seed) for where in served for seed in contest.seeds]
         if not all(key in scores for key in wanted):
             waits.add(family_of(name))
             continue
         mean = math.exp(np.mean([math.log(max(scores[key], 1.0)) for key in wanted])) if wanted else 0.0
         found[family_of(name)] = max(found.get(family_of(name), (-1.0, "")), (mean, name))
     return {family: name for family, (_, name) in found.items() if family not in waits}
+
+
+def stands_for(table: Mapping[str, Method], name: str, place: Arena) -> str:
+    """Whose cells tell of a setting: its own, its twin's where it refuses, empty where nobody's do."""
+    if not table[name].refuses(place):
+        return name
+    twin = table[name].twin
+    return twin if twin and not table[twin].refuses(place) else ""
 
 
 def named(config: Config) -> list[str]:
@@ -249,7 +257,13 @@ def final_table(config: Config, chosen: Mapping[str, str]) -> dict[str, Method]:
     """Family -> method with the chosen setting; what has one setting needs no choice."""
     names = named(config)
     alone = {family_of(n): n for n in names if sum(family_of(m) == family_of(n) for m in names) == 1}
-    return {family: dataclasses.replace(REMEDIES[name], setting=name) for family, name in {**alone, **chosen}.items()}
+    return {family: _as_family(name) for family, name in {**alone, **chosen}.items()}
+
+
+def _as_family(name: str) -> Method:
+    """A setting in its family's place; where it does not differ from its twin it runs there too."""
+    method = REMEDIES[name]
+    return dataclasses.replace(method, setting=name, refuses=REMEDIES[method.twin or name].refuses)
 
 
 def trials(config: Config) -> tuple[tuple[str, int], ...]:

@@ -56,6 +56,9 @@ class RectifiedFlow:
         shift: schedule shift, in training and sampling alike.
         head: turns the raw output into a velocity.
         weight: `w(sigma)` of the loss.
+        temperature: standard deviation of the noise that sampling starts from, in [0, 1]; 1 samples from what was
+            learned, less from its middle, 0 always gives the same chunk. Where the next chunk follows from the context
+            but not quite for the network, what a draw adds is jitter, and jitter makes a rollout's speed walk.
     """
 
     network: Network
@@ -65,9 +68,14 @@ class RectifiedFlow:
     shift: float = 1.0
     head: Head = data_head
     weight: Callable[[Array], Array] = data_weight
+    temperature: float = 1.0
 
     def __post_init__(self) -> None:
         fm.euler_schedule(self.steps, self.shift)
+        if not 0.0 <= self.temperature <= 1.0:
+            raise ValueError(
+                f"temperature is {self.temperature}, must lie in [0, 1]: 1 samples as trained, 0 draws nothing"
+            )
 
     @property
     def calls_per_step(self) -> int:
@@ -108,8 +116,8 @@ class RectifiedFlow:
         return context
 
     def step(self, params: Params, carry: Frames, keys: RowKeys, condition: PyTree) -> tuple[Frames, Frames]:
-        """Samples one chunk with `steps` Euler steps from fresh noise."""
-        noise = fm.normal_rows(keys, (self.chunk_frames, *carry.shape[2:]))
+        """Samples one chunk with `steps` Euler steps from fresh noise of the temperature's strength."""
+        noise = self.temperature * fm.normal_rows(keys, (self.chunk_frames, *carry.shape[2:]))
         chunk = self._solved(params, noise, fm.euler_schedule(self.steps, self.shift), carry, condition)
         return slide(carry, chunk), chunk
 

@@ -115,6 +115,7 @@ _MORE = (
     ("relay", "relay", "Trained on history made of what earlier training steps predicted, at no cost."),
     ("corrupt", "corrupted history", "Trained on history that is noised, blurred and tinted."),
     ("discrete", "discretised history", "History made of codes of a codebook, in training and while generating."),
+    ("cooled", "cooler sampling", "B+ that samples its flow from weaker noise."),
     ("context_noise", "context noise", "Noise on the history while generating too, its strength told."),
     ("anchored", "anchor alone", "A clean early frame stays in the context; nothing is recycled."),
     ("hierarchical", "keyframes first", "Keyframes first, then the frames between them."),

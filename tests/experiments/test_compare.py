@@ -8,7 +8,7 @@ import pytest
 from experiments.compare import Config, choose, final_table, smoke, trials
 from experiments.contest import Contest, Share
 from experiments.methods import Method
-from experiments.remedies import ABLATIONS, REMEDIES, RIVALS, family_of, flows_only
+from experiments.remedies import ABLATIONS, REMEDIES, RIVALS, draws_nothing, family_of, flows_only
 
 SEEDS = (100, 101)
 
@@ -66,10 +66,20 @@ def test_places_that_a_method_cannot_serve_are_not_waited_for():
     assert "noise levels" in flows_only(PLACES[0]) and flows_only(PLACES[1]) == ""
 
 
+def test_a_setting_shares_its_twins_cells_where_it_does_not_differ():
+    """Cooled flows last longer; on predictors there is no temperature, and the twin stands for both."""
+    flow = Method(run=lambda job: job.base, refuses=draws_nothing, twin="noise=a")
+    asked = contest(noise__a=plain(), noise__b=flow)
+    exits = everywhere("noise=a", [10.0]) | {("noise=b", "balls", "flow", seed): [30.0] for seed in SEEDS}
+    assert choose(asked, PLACES, cells(exits)) == {"noise": "noise=b"}
+    final = final_table(Config(), {"noise": "noise=0.05,cooled"})["noise"]
+    assert final.refuses(PLACES[0]) == "" and final.setting == "noise=0.05,cooled"
+
+
 def test_every_family_is_tuned_alike():
     counts = dict(trials(Config()))
-    assert max(counts[family_of(name)] for name in RIVALS) == 3
-    assert counts["ours"] == 3, "the recipe has as many trials as any rival"
+    assert max(counts[family_of(name)] for name in RIVALS) == 4
+    assert counts["ours"] == 4, "the recipe has as many trials as any rival"
     assert all(counts[name] == 1 for name in ABLATIONS), "ablations are shown, not chosen from"
 
 
