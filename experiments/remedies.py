@@ -82,7 +82,7 @@ def told(policy: HistoryPolicy, level: float, added: float = 0.0) -> Method:
     return Method(run=run)
 
 
-def cooled(method: Method, twin: str, temperature: float = 0.5) -> Method:
+def cooled(method: Method, twin: str = "", temperature: float = 0.5) -> Method:
     """A remedy whose flow rolls out at a lower temperature, in training where it rolls out there and when judged."""
 
     def run(job: Job) -> Trained:
@@ -332,8 +332,8 @@ OURS: dict[str, Method] = {
 """The recipe: three ways to keep rollouts registered to the clip."""
 
 COOLED: dict[str, Method] = {
-    "cooled=0.5": cooled(METHODS["b_plus"], twin="b_plus"),
-    "cooled=0": cooled(METHODS["b_plus"], twin="b_plus", temperature=0.0),
+    "cooled=0.5": cooled(METHODS["b_plus"]),
+    "cooled=0": cooled(METHODS["b_plus"], temperature=0.0),
     **{
         f"{name},cooled": cooled({**OURS, **RIVALS}[name], twin=name)
         for name in (

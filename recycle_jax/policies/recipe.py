@@ -2,9 +2,10 @@
 
 Rounds of harvest and correction from a trained generator on: every harvest rolls persistent chains on by a few steps,
 moves them and the recorded clips onto each other (`errors.registered`) and banks a case a step; every correction draws
-clean clips and banked cases, half and half, with light noise on all histories. It needs clips, and no simulator, no
-other network and no change of the generator. `recycle()` gives settings and reference together; `training.recipe`
-runs them.
+clean clips and banked cases, half and half, with light noise on all histories. A flow rolls out at a lower temperature,
+then and afterwards: what a draw adds where the next frame is determined is jitter, and jitter in a history is a speed
+that walks, which no target can mend. It needs clips, and no simulator and no other network. `recycle()` gives settings,
+reference and temperature together; `training.recipe` runs them.
 """
 
 import dataclasses
@@ -16,6 +17,8 @@ from recycle_jax.errors.references import Gate, Reference
 from recycle_jax.errors.registered import Registered
 from recycle_jax.errors.replacement import Replacement, Ring
 from recycle_jax.errors.threshold import AdaptiveThreshold
+from recycle_jax.generators.base import Generator
+from recycle_jax.generators.rectified_flow import RectifiedFlow
 from recycle_jax.policies.base import ExamplePolicy
 from recycle_jax.policies.clean import TeacherForcing
 from recycle_jax.policies.mixture import Mixture
@@ -95,19 +98,30 @@ class Recipe:
     Attributes:
         reference: what rollouts are compared with.
         recycling: the settings.
+        temperature: of a flow's sampler.
     """
 
     reference: Reference
     recycling: Recycling
+    temperature: float = 1.0
+
+    def generator(self, generator: Generator) -> Generator:
+        """Who is recycled and rolled out: a `RectifiedFlow` at the recipe's temperature, any other as it is."""
+        if not isinstance(generator, RectifiedFlow):
+            return generator
+        return dataclasses.replace(generator, temperature=self.temperature)
 
 
-def recycle(*, noise: float = 0.05, pull: float = 0.5, brake: float | None = 0.2) -> Recipe:
+def recycle(*, noise: float = 0.05, pull: float = 0.5, brake: float | None = None, temperature: float = 0.5) -> Recipe:
     """The recipe; see `errors.registered` for what `pull` and `brake` do, `Recycling` for the other settings.
+
+    The defaults were chosen among four settings by the screening of `experiments.compare`.
 
     Args:
         noise: strongest white noise on every history, in frame units.
         pull: share of its displacement that a chain takes back at every step.
-        brake: share of its change of displacement that a chain takes back.
+        brake: share of its change of displacement that a chain takes back; None moves new frames only.
+        temperature: of a flow's sampler; 1 where the next frame is truly random and rollouts must differ.
     """
     reference = Registered(pull=pull, brake=brake, gate=Gate(distance=0.03, mass=0.5))
-    return Recipe(reference=reference, recycling=Recycling(noise=noise))
+    return Recipe(reference=reference, recycling=Recycling(noise=noise), temperature=temperature)

@@ -76,6 +76,11 @@ def test_a_setting_shares_its_twins_cells_where_it_does_not_differ():
     assert final.refuses(PLACES[0]) == "" and final.setting == "noise=0.05,cooled"
 
 
+def test_twins_are_screened_too():
+    screened = {name for name in REMEDIES if dict(trials(Config()))[family_of(name)] > 1}
+    assert all(REMEDIES[name].twin in screened for name in screened if REMEDIES[name].twin)
+
+
 def test_every_family_is_tuned_alike():
     counts = dict(trials(Config()))
     assert max(counts[family_of(name)] for name in RIVALS) == 4

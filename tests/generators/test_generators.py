@@ -142,3 +142,22 @@ def test_a_short_clip_is_named():
 def test_a_sampler_needs_a_step():
     with pytest.raises(ValueError, match="steps is 0"):
         linear_flow(0.0, steps=0)
+
+
+def test_a_cold_flow_draws_nothing_and_a_cool_one_less():
+    """A network that lets its noise through: what comes out differs between keys by the temperature."""
+    through = Network(init=lambda key: {}, apply=lambda params, noisy, *rest: noisy)
+    context = jnp.zeros((8, 1, 4, 4, 1))
+
+    def frames(temperature):
+        flow = RectifiedFlow(network=through, context_frames=1, steps=2, temperature=temperature)
+        return flow.step({}, context, jax.random.split(jax.random.key(0), 8), None)[1]
+
+    np.testing.assert_array_equal(frames(0.0), 0.0)
+    np.testing.assert_allclose(frames(0.5), 0.5 * frames(1.0), rtol=1e-6)
+
+
+@pytest.mark.parametrize("temperature", [-0.1, 1.5])
+def test_a_temperature_is_between_none_and_all_of_the_noise(temperature):
+    with pytest.raises(ValueError, match=f"temperature is {temperature}, must lie in"):
+        RectifiedFlow(network=Network(init=lambda key: {}, apply=None), context_frames=1, temperature=temperature)

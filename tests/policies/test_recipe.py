@@ -1,22 +1,53 @@
 """The recipe: one set of defaults, and what can be changed of it."""
 
+import dataclasses
+
+from experiments.arena import Choices
+from experiments.compare import Config
+from experiments.methods import registered
 from recycle_jax import policies
 from recycle_jax.errors.draws import Balanced
 from recycle_jax.errors.eviction import Reservoir
 from recycle_jax.errors.registered import Registered
 from recycle_jax.errors.threshold import AdaptiveThreshold
+from recycle_jax.generators.predictor import Predictor
+from recycle_jax.generators.rectified_flow import RectifiedFlow
+from recycle_jax.models.base import Network
 from recycle_jax.policies.recipe import Recycling
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    choices: Choices
+    kind: str
 
 
 def test_the_defaults_serve_slow_and_fast_motion_without_a_simulator():
     recipe = policies.recycle()
     assert isinstance(recipe.reference, Registered) and recipe.reference.registration.time
-    assert recipe.reference.brake == 0.2 and recipe.recycling == Recycling(noise=0.05)
+    assert recipe.reference.brake is None and recipe.recycling == Recycling(noise=0.05)
+    assert recipe.temperature == 0.5
 
 
 def test_what_is_changed_arrives():
-    recipe = policies.recycle(noise=0.0, pull=0.25, brake=None)
-    assert (recipe.recycling.noise, recipe.reference.pull, recipe.reference.brake) == (0.0, 0.25, None)
+    recipe = policies.recycle(noise=0.0, pull=0.25, brake=0.2)
+    assert (recipe.recycling.noise, recipe.reference.pull, recipe.reference.brake) == (0.0, 0.25, 0.2)
+
+
+def test_a_flow_is_cooled_and_a_predictor_is_left_alone():
+    network = Network(init=lambda key: {}, apply=lambda params, *inputs: inputs[0])
+    flow, predictor = RectifiedFlow(network=network, context_frames=2), Predictor(network=network, context_frames=2)
+    recipe = policies.recycle(temperature=0.25)
+    assert recipe.generator(flow) == RectifiedFlow(network=network, context_frames=2, temperature=0.25)
+    assert recipe.generator(predictor) is predictor
+
+
+def test_the_comparison_runs_the_recipe_with_its_defaults():
+    """`ours=loose,cooled`, the chosen setting, is `recycle()` and nothing else."""
+    choices, recipe = dataclasses.replace(Config().choices, brake=None, flow_brake=None), policies.recycle()
+    for kind in ("predictor", "flow"):
+        assert registered(Place(choices=choices, kind=kind)) == recipe.reference
+    assert Config().recycling == recipe.recycling
 
 
 def test_rules_of_the_bank_reach_bank_and_policy():
