@@ -129,7 +129,7 @@ def run_contest(
     pairs = [(place, seed) for seed in contest.seeds for place in wanted]
     for number, (place, seed) in enumerate(pairs):
         if share.takes(number):
-            _finish_pair(contest, place(), seed, workdir, share)
+            _finish_pair(contest, place(), seed, workdir, share, places)
     made = [place() for place in places]
     paths = [path for place in made for path in _paths(contest, place, workdir)]
     return made, [read_json(path) for path in paths if _is_there(path)]
@@ -227,7 +227,14 @@ def _methods(contest: Contest, place: Arena) -> Iterator[str]:
     return (m for m in contest.methods if not contest.table[m.partition("+")[0]].refuses(place))
 
 
-def _finish_pair(contest: Contest, place: Arena, seed: int, workdir: Workdir, share: Share) -> None:
+def _finish_pair(
+    contest: Contest,
+    place: Arena,
+    seed: int,
+    workdir: Workdir,
+    share: Share,
+    places: Sequence[Callable[[], Arena]],
+) -> None:
     """The missing cells of one arena and seed, method by method; each is trained once for all of its cells."""
     for method in filter(share.does, _methods(contest, place)):
         missing = [
@@ -235,7 +242,7 @@ def _finish_pair(contest: Contest, place: Arena, seed: int, workdir: Workdir, sh
         ]
         if not missing:
             continue
-        trained = _train(contest, place, seed, method, workdir)
+        trained = _train(contest, place, seed, method, workdir, places)
         if seed == contest.seeds[0]:
             _save_pictures(_picture_path(workdir, place, method), _shown(contest, place, seed, trained))
         for judging in missing:
@@ -287,14 +294,26 @@ def _is_there(path: Path) -> bool:
     return True
 
 
-def _train(contest: Contest, place: Arena, seed: int, method: str, workdir: Workdir) -> Trained:
+def _train(
+    contest: Contest,
+    place: Arena,
+    seed: int,
+    method: str,
+    workdir: Workdir,
+    places: Sequence[Callable[[], Arena]],
+) -> Trained:
     """One method's generator; what was trained before comes from its checkpoints."""
     name, _, share = method.partition("+")
 
-    def base_of(seed: int) -> Trained:
+    def base_in(place: Arena, seed: int) -> Trained:
         observing = functools.partial(_observer, workdir, place, seed)
         return _kept(workdir, place, seed, "b", lambda: train_base(place, seed, observing))
 
+    def others() -> list[tuple[Arena, Callable[[int], Trained]]]:
+        made = [make() for make in places]
+        return [(other, functools.partial(base_in, other)) for other in made if other is not place]
+
+    base_of = functools.partial(base_in, place)
     paid = dataclasses.replace(place.budget, extra=float(share)) if share else place.budget
     job = Job(
         arena=dataclasses.replace(place, budget=paid),
@@ -302,6 +321,7 @@ def _train(contest: Contest, place: Arena, seed: int, method: str, workdir: Work
         seed=seed,
         observing=lambda phase: _observer(workdir, place, seed, method if phase == name else f"{method}{PHASE}{phase}"),
         base_of=base_of,
+        others=others,
     )
     return contest.table[name].run(job)
 

@@ -8,7 +8,7 @@ cost is stated over B's.
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -46,6 +46,7 @@ class Job:
         seed: of training.
         observing: who is told of each phase.
         base_of: B of another seed, trained where it is not there yet.
+        others: the contest's other arenas, each with its own `base_of`, for what learns from several.
     """
 
     arena: Arena
@@ -53,6 +54,7 @@ class Job:
     seed: int
     observing: Observing
     base_of: Callable[[int], Trained]
+    others: Callable[[], Sequence[tuple[Arena, Callable[[int], Trained]]]] = tuple
 
 
 def train_base(arena: Arena, seed: int, observing: Observing) -> Trained:

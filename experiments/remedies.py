@@ -17,7 +17,15 @@ from experiments.arena import Arena, Trained, build_generator
 from experiments.bystanders import copy_last, real
 from experiments.methods import METHODS, Method, needs_simulator, needs_world, registered
 from experiments.phases import Job, recycle_with, scratch_with, tune_with
-from experiments.second_networks import adversarial, corrected, denoised, kernel, washed
+from experiments.second_networks import (
+    adversarial,
+    at_matched_calls,
+    corrected,
+    corrected_shared,
+    denoised,
+    kernel,
+    washed,
+)
 from recycle_jax import flow_matching as fm
 from recycle_jax.errors.algebra import entry_error
 from recycle_jax.errors.backward import Backward
@@ -264,6 +272,7 @@ RIVALS: dict[str, Method] = {
     "critic_gan=0.01": Method(run=adversarial(0.01)),
     "critic_gan=0.1": Method(run=adversarial(0.1)),
     "corrected": Method(run=corrected),
+    "corrected_shared": Method(run=corrected_shared),
     "washed": Method(run=washed),
     "anchored": another(anchored, AnchoredHistory(inner=TeacherForcing(), reach=REACH)),
     "hierarchical=2": another(hierarchical(2)),
@@ -289,6 +298,7 @@ ABLATIONS: dict[str, Method] = {
     "one_step:100": one_step_errors(SVI_GATES, capacity=100),
     "recorded": recycled(lambda arena: Recorded(gate=registered(arena).gate)),
     "recorded:young": recycled(lambda arena: Recorded(gate=registered(arena).gate), oldest=4),
+    "corrected_shared:matched": Method(run=at_matched_calls(corrected_shared), refuses=draws_nothing),
     "denoised": Method(run=denoised),
     "retrieved": Method(run=retrieved),
     "recycle_continued": Method(run=recycled(continued).run, refuses=needs_simulator),

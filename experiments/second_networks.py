@@ -15,10 +15,12 @@ from experiments.methods import registered
 from experiments.phases import Job, extra_flops, forward_calls, recycle_with, train_extra, tune_with
 from recycle_jax.errors.bank import ErrorBank
 from recycle_jax.errors.harvest import Harvest
+from recycle_jax.errors.merge import merge
 from recycle_jax.errors.references import Denoised
 from recycle_jax.errors.storage import BankState
 from recycle_jax.generators.corrected import Corrected, corrector, washing
 from recycle_jax.generators.predictor import Predictor
+from recycle_jax.generators.rectified_flow import RectifiedFlow
 from recycle_jax.models.base import Network
 from recycle_jax.models.conv import frame_unet
 from recycle_jax.models.critic import window_critic
@@ -95,8 +97,47 @@ def washed(job: Job) -> Trained:
 
 def corrected(job: Job) -> Trained:
     """Another model's harvests, a third of the extra budget for a corrector of its errors, the rest teacher forcing."""
+    return _with_corrector(job, *_harvested(job.arena, job.base_of(job.seed + 1000).params, job.seed, HARVESTS))
+
+
+def corrected_shared(job: Job) -> Trained:
+    """The same corrector, taught by as many harvests of the other generators and worlds whose frames are of this size.
+
+    None of them is the generator that it cleans; that they exist is not billed, their harvests are.
+
+    Raises:
+        ValueError: if no other arena of the contest has frames and context of this size.
+    """
+    arena = job.arena
+    like = (arena.held_out.shape, arena.generator.context_frames, arena.generator.chunk_frames)
+    found = [
+        (other, base_of)
+        for other, base_of in job.others()
+        if (other.held_out.shape, other.generator.context_frames, other.generator.chunk_frames) == like
+    ]
+    if not found:
+        raise ValueError(f"no other generator of {arena.world}'s frame size is in this contest: add worlds or kinds")
+    harvests = -(-HARVESTS // len(found))
+    parts = [_harvested(other, base_of(job.seed).params, job.seed, harvests) for other, base_of in found]
+    bank, cases = merge(*(cases for _, cases, _ in parts))
+    return _with_corrector(job, bank, cases, sum(spent for _, _, spent in parts))
+
+
+def at_matched_calls(run: Callable[[Job], Trained]) -> Callable[[Job], Trained]:
+    """A corrected flow that gives up one Euler step for its corrector's call."""
+
+    def matched(job: Job) -> Trained:
+        flow = job.arena.generator
+        assert isinstance(flow, RectifiedFlow) and flow.steps > 1
+        shorter = dataclasses.replace(flow, steps=flow.steps - 1)
+        return run(dataclasses.replace(job, arena=dataclasses.replace(job.arena, generator=shorter)))
+
+    return matched
+
+
+def _with_corrector(job: Job, bank: ErrorBank, cases: BankState, spent: float) -> Trained:
+    """A third of the extra budget for a corrector of banked cases, the rest of it teacher forcing."""
     arena, frames = job.arena, job.arena.generator.context_frames
-    bank, cases, spent = _harvested(arena, job.base_of(job.seed + 1000).params, job.seed)
     learner = Predictor(network=_network(arena, frames, 1, bounded=True), context_frames=frames)
     policy = Mixture(parts=((1, CorrectionFromCases(bank=bank, cases=cases)), (1, LeaveAlone())))
     taught = train_extra(job, learner, policy, "corrector", share=1 / 3)
@@ -112,7 +153,7 @@ def corrected(job: Job) -> Trained:
     return dataclasses.replace(trained, params=params, generator=generator, cost=cost)
 
 
-def _harvested(arena: Arena, params: Params, seed: int) -> tuple[ErrorBank, BankState, float]:
+def _harvested(arena: Arena, params: Params, seed: int, harvests: int) -> tuple[ErrorBank, BankState, float]:
     """Cases of a generator that does not change, with the recipe's reference, and their price."""
     recycling, reference = arena.recycling, registered(arena)
     harvest, bank = Harvest(generator=arena.generator, oldest=recycling.oldest), recycling.bank()
@@ -121,10 +162,10 @@ def _harvested(arena: Arena, params: Params, seed: int) -> tuple[ErrorBank, Bank
     first = source.batch(0, recycling.chains, frames)
     chains = place(harvest.start(first), arena.mesh, ROLES.rows)
     state = place(bank.init(harvest.entry(source.shape, first.condition)), arena.mesh, ROLES.bank)
-    for i in range(HARVESTS):
+    for i in range(harvests):
         fresh = place(source.batch(1 + i, recycling.chains, frames), arena.mesh, ROLES.rows)
         chains, state, _ = program(params, reference, chains, state, fresh, jax.random.key(seed), jnp.int32(i))
-    calls = HARVESTS * recycling.harvest_steps
+    calls = harvests * recycling.harvest_steps
     price = harvest_flops(arena.generator, forward_calls(arena, arena.generator), 0.0, recycling.chains, calls)
     return bank, state, price
 

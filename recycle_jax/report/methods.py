@@ -120,6 +120,12 @@ _MORE = (
     ("anchored", "anchor alone", "A clean early frame stays in the context; nothing is recycled."),
     ("hierarchical", "keyframes first", "Keyframes first, then the frames between them."),
     ("corrected", "separate corrector", "A second network, trained on banked errors, cleans every frame."),
+    ("corrected_shared", "shared corrector", "The same, trained on the banked errors of other worlds and generators."),
+    (
+        "corrected_shared:matched",
+        "shared corrector, same calls",
+        "The same with one Euler step less, so that a step costs the same.",
+    ),
     ("washed", "washed", "A denoiser of windows cleans every frame."),
     ("longer_context", "longer context", "Twice the frames of history, trained from scratch."),
     ("bigger_network", "bigger network", "Half as wide again, trained from scratch for the same compute."),

@@ -1,0 +1,38 @@
+"""What a shared corrector learns from, and what it refuses."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from experiments import second_networks
+from experiments.second_networks import corrected_shared
+
+
+def arena(world, shape):
+    generator = SimpleNamespace(context_frames=2, chunk_frames=1)
+    return SimpleNamespace(world=world, held_out=SimpleNamespace(shape=shape), generator=generator)
+
+
+def job(others):
+    here = arena("balls", (32, 32, 3))
+    return SimpleNamespace(arena=here, seed=3, others=lambda: [(other, lambda seed: None) for other in others])
+
+
+def test_a_corrector_needs_another_generator_of_its_frame_size():
+    with pytest.raises(ValueError, match="no other generator of balls's frame size is in this contest"):
+        corrected_shared(job([arena("heartbeat", (16, 16, 3))]))
+
+
+def test_harvests_are_shared_out_among_the_generators_that_fit(monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        second_networks, "_harvested", lambda place, params, seed, n: asked.append((place.world, n)) or (None, n, 1.0)
+    )
+    monkeypatch.setattr(second_networks, "merge", lambda *states: ("bank", states))
+    monkeypatch.setattr(second_networks, "_with_corrector", lambda job, bank, cases, spent: (bank, cases, spent))
+    fit = [arena("driving", (32, 32, 3)), arena("rain", (32, 32, 3)), arena("snow", (32, 32, 3))]
+    base = SimpleNamespace(params=None)
+    task = job([*fit, arena("digits", (32, 32, 1))])
+    task.others = lambda: [(other, lambda seed: base) for other in [*fit, arena("digits", (32, 32, 1))]]
+    assert corrected_shared(task) == ("bank", (22, 22, 22), 3.0)
+    assert asked == [("driving", 22), ("rain", 22), ("snow", 22)], "64 harvests, rounded up"
