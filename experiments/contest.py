@@ -217,7 +217,7 @@ def report(contest: Contest, results: dict[str, Any], places: Sequence[Arena], w
         numbers = [n for n in columns(contest.strip_frames) if n <= contest.strip_frames]
         rows = {name: frames[[n - 1 for n in numbers if n <= len(frames)]] for name, frames in kept.items()}
         strips.append(Filmstrip(title=title, numbers=numbers, rows=rows))
-        shown = {n: f[:160] for n, f in kept.items() if n in ("truth", "b_plus", "recycle")}
+        shown = {n: f[:160] for n, f in kept.items() if n in ("truth", "b_plus", contest.headline_method)}
         videos.append(Video(name=f"{place.world}-{place.kind}", title=title, columns=shown))
     media = Media(filmstrips=tuple(strips), videos=tuple(videos))
     return build_report(results, workdir.path, media, question=contest.question, command=contest.command)

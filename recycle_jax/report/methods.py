@@ -139,6 +139,7 @@ _MORE = (
         "The nearest of 4,096 real windows, moved onto the rollout, is the target.",
     ),
     ("ours:dense", "ours, dense flow", "Displacement fitted in 8 × 8 cells of the frame, as dense optical flow does."),
+    ("ours:warm", "ours, full temperature", "The flow samples from the noise that it was trained on."),
     ("ours:free_chains", "ours, chains run free", "Rollouts are never moved back towards the clip."),
     ("ours:no_noise", "ours without noise", "No light noise on the history besides."),
     ("ours:young", "ours, ages to 4", "Errors of at most four steps."),
