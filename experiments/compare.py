@@ -22,7 +22,7 @@ Rule of the screening, fixed before it ran: of a family's settings the one goes 
 generators and seeds of the mean exit frame is largest; where a cell is missing yet, the family waits.
 
 `small` is days on two cores, shared by as many processes as `--share.parts` says: 370 cells of screening of 40 seconds,
-then 60 methods x 8 places x 5 seeds of one to three minutes; `--share.methods`, `--share.worlds` and
+then 60 methods x 12 places x 5 seeds of one to three minutes; `--share.methods`, `--share.worlds` and
 `--share.kinds` make what matters first. `full` is for a GPU.
 """
 
@@ -49,7 +49,7 @@ from experiments.arena import (
     world_source,
 )
 from experiments.contest import Contest, Share, conclude, missing_cells, run_contest
-from experiments.domains import DOMAINS, WORLDS
+from experiments.domains import DOMAINS, STOCHASTIC, WORLDS
 from experiments.judging import HELD_OUT_SEED, Judging
 from experiments.methods import Method, require_known
 from experiments.remedies import CONTROLS, REMEDIES, RIVALS, family_of
@@ -65,6 +65,7 @@ QUESTION = "Which remedy for drift keeps a generator stable for longest, at equa
 START_FRAMES = 12
 """Frames of a judged start: as many as the longest context of any method."""
 
+ALL_WORLDS = {**WORLDS, **STOCHASTIC}
 STAGES = ("screening", "final", "domains")
 COMPARED = {"b", "b_plus", *map(family_of, RIVALS), *map(family_of, CONTROLS)} - {"dagger"}
 """What `ours` is compared with: rivals and controls; not what asks a simulator, nor parts of itself."""
@@ -77,7 +78,7 @@ class Config:
     """Everything that a run of this experiment depends on.
 
     Attributes:
-        worlds: names of worlds, see `WORLDS`.
+        worlds: names of worlds, see `WORLDS` and `STOCHASTIC`.
         kinds: generators.
         methods: ids of `experiments.remedies`; families or single settings.
         screening_worlds: where settings are chosen, so that the other worlds are reported untouched by tuning.
@@ -94,7 +95,7 @@ class Config:
         long_methods: which.
     """
 
-    worlds: tuple[str, ...] = ("balls", "digits", "heartbeat", "driving")
+    worlds: tuple[str, ...] = (*WORLDS, *STOCHASTIC)
     kinds: tuple[str, ...] = ("predictor", "flow")
     methods: tuple[str, ...] = tuple(REMEDIES)
     screening_worlds: tuple[str, ...] = ("balls", "heartbeat")
@@ -114,9 +115,9 @@ class Config:
     def __post_init__(self) -> None:
         families = {family_of(name): method for name, method in REMEDIES.items()}
         require_known(self.methods, {**REMEDIES, **families})
-        unknown = [name for name in (*self.worlds, *self.screening_worlds) if name not in WORLDS]
+        unknown = [name for name in (*self.worlds, *self.screening_worlds) if name not in ALL_WORLDS]
         if unknown:
-            raise ValueError(f"unknown worlds {unknown}: there are {', '.join(WORLDS)}")
+            raise ValueError(f"unknown worlds {unknown}: there are {', '.join(ALL_WORLDS)}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -298,14 +299,16 @@ def build_arena(
 
 def _arenas(config: Config, judging: Judging) -> list[Callable[[], Arena]]:
     return [
-        functools.partial(build_arena, name, kind, config, WORLDS[name], judging, name)
+        functools.partial(build_arena, name, kind, config, ALL_WORLDS[name], judging, name)
         for kind in config.kinds
         for name in config.worlds
+        if kind == "flow" or ALL_WORLDS[name].deterministic
     ]
 
 
 def _domain_arenas(config: Config) -> list[Callable[[], Arena]]:
-    return [functools.partial(_split_arena, name, kind, config) for kind in config.kinds for name in config.worlds]
+    names = [name for name in config.worlds if name in DOMAINS]
+    return [functools.partial(_split_arena, name, kind, config) for kind in config.kinds for name in names]
 
 
 def _split_arena(name: str, kind: str, config: Config) -> Arena:

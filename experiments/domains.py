@@ -30,12 +30,21 @@ class Domains:
     worlds: Mapping[str, DecodableWorld]
 
 
-WORLDS: dict[str, DecodableWorld] = {
-    "balls": BouncingBalls(size=32, balls=1, context_frames=2),
-    "digits": MovingDigits(size=32, digits=1, shapes=5, speeds=(0.4, 1.0), context_frames=2),
-    "heartbeat": Heartbeat(size=16, context_frames=2),
-    "driving": Driving(size=32, context_frames=2, places=("rural",), weathers=("day",)),
+_BALLS = BouncingBalls(size=32, balls=1, context_frames=2)
+_DIGITS = MovingDigits(size=32, digits=1, shapes=5, speeds=(0.4, 1.0), context_frames=2)
+_HEART = Heartbeat(size=16, context_frames=2)
+_ROAD = Driving(size=32, context_frames=2, places=("rural",), weathers=("day",))
+
+WORLDS: dict[str, DecodableWorld] = {"balls": _BALLS, "digits": _DIGITS, "heartbeat": _HEART, "driving": _ROAD}
+"""Deterministic: what comes next follows from the context."""
+
+STOCHASTIC: dict[str, DecodableWorld] = {
+    "balls_kicked": dataclasses.replace(_BALLS, kick=0.1),
+    "digits_kicked": dataclasses.replace(_DIGITS, kick=0.05),
+    "heartbeat_varying": dataclasses.replace(_HEART, variation=0.2),
+    "driving_gusty": dataclasses.replace(_ROAD, gust=0.02),
 }
+"""The same worlds with chance in every frame: for flows only, and none is split into domains."""
 
 DOMAINS: dict[str, Domains] = {
     "balls": Domains(

@@ -5,8 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from experiments.compare import Config, choose, final_table, smoke, trials
+from experiments.compare import Config, _arenas, choose, final_table, smoke, trials
 from experiments.contest import Contest, Share
+from experiments.domains import STOCHASTIC, WORLDS
+from experiments.judging import Judging
 from experiments.methods import Method
 from experiments.remedies import ABLATIONS, REMEDIES, RIVALS, draws_nothing, family_of, flows_only
 
@@ -101,6 +103,15 @@ def test_unknown_names_are_answered_with_the_nearest():
     with pytest.raises(ValueError, match=r"unknown worlds \['bals'\]: there are balls"):
         Config(worlds=("bals",))
     assert "ours=braked" in smoke().config.methods
+
+
+def test_predictors_are_spared_worlds_of_chance():
+    places = [make() for make in _arenas(Config(), Judging(max_frames=16, rollouts=4))]
+    kinds = {name: [p.kind for p in places if p.world == name] for name in (*WORLDS, *STOCHASTIC)}
+    assert all(kinds[name] == ["predictor", "flow"] for name in WORLDS)
+    assert all(kinds[name] == ["flow"] for name in STOCHASTIC)
+    assert all(world.deterministic for world in WORLDS.values())
+    assert not any(world.deterministic for world in STOCHASTIC.values())
 
 
 def test_a_share_takes_what_is_named():
