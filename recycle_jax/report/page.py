@@ -14,6 +14,7 @@ from recycle_jax.report.domains import domains_grid
 from recycle_jax.report.failures import ALL
 from recycle_jax.report.grid import as_html
 from recycle_jax.report.methods import known_methods, readable
+from recycle_jax.report.overview import overview_grid
 from recycle_jax.report.places import cells_of, split
 from recycle_jax.report.tables import COLUMNS, html_table
 
@@ -75,6 +76,7 @@ def render(
         command: what makes the results again; by default that of the experiment and preset.
     """
     comparison, probes, domains = comparison_grid(results), details.probes_grid(results), domains_grid(results)
+    overview = overview_grid(results)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -88,6 +90,7 @@ def render(
         answer=answer(results),
         summary_table=html_table(results),
         comparison_table=as_html(comparison) if comparison else "",
+        overview_table=as_html(overview) if overview else "",
         domains_table=as_html(domains) if domains else "",
         probes_table=as_html(probes) if probes else "",
         laws_table=as_html(details.laws_grid(results)),

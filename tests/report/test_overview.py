@@ -1,0 +1,46 @@
+"""Horizons at a glance."""
+
+import pytest
+
+from recycle_jax.report.overview import overview_grid
+
+
+def entry(median, kept=0.0, bound=False):
+    return {"horizon_frames": {"median": median, "censored_fraction": kept, "lower_bound": bound}}
+
+
+@pytest.fixture
+def results():
+    summary = {
+        "balls/flow/b_plus": entry(64),
+        "balls/flow/ours": entry(1024, 0.9, True),
+        "balls/flow/ours@fast": entry(5),
+        "road/flow/b_plus": entry(0),
+        "road/flow/ours": entry(32),
+        "road/flow/noise": entry(16),
+    }
+    return {"summary": summary, "bands": {"balls": {"window": 8}, "road": {"window": 8}}}
+
+
+def rows(results):
+    return {row[0].main: row[1:] for row in overview_grid(results).sections[0].rows}
+
+
+def test_every_method_has_a_row_and_every_place_a_column(results):
+    grid = overview_grid(results)
+    assert [column.title for column in grid.columns] == ["method", "balls · flow", "road · flow", "times B+"]
+    ours = rows(results)["error recycling, final recipe"]
+    assert [field.main for field in ours[:2]] == ["≥ 1,024", "32"] and ours[0].detail == "90 % kept"
+    assert rows(results)["noise augmentation"][0].main == "–"
+
+
+def test_the_ratio_is_the_geometric_mean_over_shared_places(results):
+    """16 times on one place, 4 times on the other, where a horizon of 0 counts as a window."""
+    found = rows(results)
+    assert (found["error recycling, final recipe"][2].main, found["noise augmentation"][2].main) == ("≥ 8.00×", "2.00×")
+    assert found["noise augmentation"][2].detail == "1 of 2 places"
+
+
+def test_one_place_needs_no_overview(results):
+    results["summary"] = {name: value for name, value in results["summary"].items() if name.startswith("balls")}
+    assert overview_grid(results) is None
