@@ -92,15 +92,26 @@ def told(policy: HistoryPolicy, level: float, added: float = 0.0) -> Method:
 
 def cooled(method: Method, twin: str = "", temperature: float = 0.5) -> Method:
     """A remedy whose flow rolls out at a lower temperature, in training where it rolls out there and when judged."""
+    return Method(run=lambda job: _run_at(method, job, temperature), refuses=draws_nothing, twin=twin)
+
+
+def in_recipe(method: Method, temperature: float = 0.5) -> Method:
+    """What is taken apart, in the setting that the screening chose: frames moved once, the flow cooled."""
 
     def run(job: Job) -> Trained:
-        generator = job.arena.generator
-        if isinstance(generator, RectifiedFlow):
-            generator = dataclasses.replace(generator, temperature=temperature)
-        trained = method.run(dataclasses.replace(job, arena=dataclasses.replace(job.arena, generator=generator)))
-        return dataclasses.replace(trained, generator=trained.generator or generator)
+        choices = dataclasses.replace(job.arena.choices, brake=None, flow_brake=None)
+        loose = dataclasses.replace(job, arena=dataclasses.replace(job.arena, choices=choices))
+        return _run_at(method, loose, temperature)
 
-    return Method(run=run, refuses=draws_nothing, twin=twin)
+    return Method(run=run, refuses=method.refuses)
+
+
+def _run_at(method: Method, job: Job, temperature: float) -> Trained:
+    generator = job.arena.generator
+    if isinstance(generator, RectifiedFlow):
+        generator = dataclasses.replace(generator, temperature=temperature)
+    trained = method.run(dataclasses.replace(job, arena=dataclasses.replace(job.arena, generator=generator)))
+    return dataclasses.replace(trained, generator=trained.generator or generator)
 
 
 def draws_nothing(arena: Arena) -> str:
@@ -212,7 +223,7 @@ def cross_own_domain(job: Job) -> Trained:
 
 def controlled(control: Callable[[Job], Control]) -> Method:
     """The recipe with something taken from it."""
-    return Method(run=lambda job: recycle_with(job, registered(job.arena), "recycle", control=control(job)))
+    return in_recipe(Method(run=lambda job: recycle_with(job, registered(job.arena), "recycle", control=control(job))))
 
 
 def retrieved(job: Job) -> Trained:
@@ -287,7 +298,7 @@ RIVALS: dict[str, Method] = {
 }
 """What recycling is compared with."""
 
-ABLATIONS: dict[str, Method] = {
+ONE_STEP: dict[str, Method] = {
     "one_step:context": one_step_errors(dataclasses.replace(SVI_GATES, data=0.0, noise=0.0)),
     "one_step:data": one_step_errors(dataclasses.replace(SVI_GATES, context=0.0, noise=0.0)),
     "one_step:noise": one_step_errors(dataclasses.replace(SVI_GATES, data=0.0, context=0.0, noise=0.9)),
@@ -296,18 +307,24 @@ ABLATIONS: dict[str, Method] = {
     "one_step:1": one_step_errors(SVI_GATES, capacity=1),
     "one_step:10": one_step_errors(SVI_GATES, capacity=10),
     "one_step:100": one_step_errors(SVI_GATES, capacity=100),
+}
+"""The published pieces alone, and with one thing changed."""
+
+PARTS: dict[str, Method] = {
     "recorded": recycled(lambda arena: Recorded(gate=registered(arena).gate)),
     "recorded:young": recycled(lambda arena: Recorded(gate=registered(arena).gate), oldest=4),
-    "corrected_shared:matched": Method(run=at_matched_calls(corrected_shared), refuses=draws_nothing),
     "denoised": Method(run=denoised),
     "retrieved": Method(run=retrieved),
     "recycle_continued": Method(run=recycled(continued).run, refuses=needs_simulator),
-    "ours:free_chains": with_choices(pull=0.0, brake=None, flow_brake=None),
+    "ours:free_chains": with_choices(pull=0.0),
     "ours:dense": with_choices(cells=8),
     "ours:no_noise": recycled(noise=0.0),
     "ours:young": recycled(oldest=4),
+    "ours:old": recycled(oldest=96),
     "ours:cross_sample": recycled(case_rows=0, error_rows=1),
     "ours:cross_own_domain": Method(run=cross_own_domain, refuses=one_domain),
+    "ours:more_clean": recycled(clean_rows=3),
+    "ours:more_cases": recycled(case_rows=3),
     "ours:few_cases": recycled(capacity=64),
     "ours:rare_harvests": recycled(harvest_every=200, harvest_steps=40),
     "ours:reservoir": recycled(replacement=Reservoir()),
@@ -315,7 +332,16 @@ ABLATIONS: dict[str, Method] = {
     "ours:threshold": recycled(threshold=AdaptiveThreshold(level=0.25)),
     "ours:stopped": Method(run=lambda job: recycle_with(job, registered(job.arena), "recycle", stop=STOP)),
 }
-"""The recipe with one thing changed, and the published pieces alone."""
+"""The recipe with one thing changed."""
+
+ABLATIONS: dict[str, Method] = {
+    **ONE_STEP,
+    "corrected_shared:matched": Method(run=at_matched_calls(corrected_shared), refuses=draws_nothing),
+    **{name: in_recipe(method) for name, method in PARTS.items()},
+    "ours:warm": Method(run=in_recipe(METHODS["recycle"], temperature=1.0).run, refuses=draws_nothing),
+    "ours:cold": Method(run=in_recipe(METHODS["recycle"], temperature=0.0).run, refuses=draws_nothing),
+}
+"""All of which are shown, none chosen."""
 
 CONTROLS: dict[str, Method] = {
     "phase_randomised=0.5": controlled(lambda job: Control(remake=PhaseRandomised(amplitude=0.5))),

@@ -1,16 +1,22 @@
 """The comparison's own rules: which settings go on, what is counted, what is refused."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
 
+from experiments.arena import Trained
 from experiments.compare import Config, _arenas, choose, final_table, smoke, trials
 from experiments.contest import Contest, Share
 from experiments.domains import STOCHASTIC, WORLDS
 from experiments.judging import Judging
 from experiments.methods import Method
-from experiments.remedies import ABLATIONS, REMEDIES, RIVALS, draws_nothing, family_of, flows_only
+from experiments.phases import Job
+from experiments.remedies import ABLATIONS, REMEDIES, RIVALS, draws_nothing, family_of, flows_only, in_recipe
+from recycle_jax.generators.rectified_flow import RectifiedFlow
+from recycle_jax.models.base import Network
+from recycle_jax.training.cost import Cost
 
 SEEDS = (100, 101)
 
@@ -19,6 +25,8 @@ SEEDS = (100, 101)
 class Place:
     world: str
     kind: str
+    generator: Any = None
+    choices: Any = None
 
 
 PLACES = (Place("balls", "predictor"), Place("balls", "flow"))
@@ -81,6 +89,24 @@ def test_a_setting_shares_its_twins_cells_where_it_does_not_differ():
 def test_twins_are_screened_too():
     screened = {name for name in REMEDIES if dict(trials(Config()))[family_of(name)] > 1}
     assert all(REMEDIES[name].twin in screened for name in screened if REMEDIES[name].twin)
+
+
+def test_what_is_taken_apart_is_the_chosen_recipe():
+    """Parts and controls see frames moved once and a cooled flow, as `ours` does."""
+    flow = RectifiedFlow(network=Network(init=lambda key: {}, apply=None), context_frames=2)
+    job = Job(
+        arena=dataclasses.replace(Place("balls", "flow", generator=flow, choices=Config().choices)),
+        base=None,
+        seed=0,
+        observing=None,
+        base_of=None,
+    )
+    seen = []
+    spy = Method(run=lambda job: seen.append(job.arena) or Trained(params={}, cost=Cost()))
+    trained = in_recipe(spy).run(job)
+    assert (seen[0].choices.brake, seen[0].choices.flow_brake) == (None, None)
+    assert seen[0].generator.temperature == trained.generator.temperature == 0.5
+    assert in_recipe(Method(run=spy.run, refuses=flows_only)).refuses(PLACES[0])
 
 
 def test_every_family_is_tuned_alike():
