@@ -131,23 +131,25 @@ def run_contest(
         if share.takes(number):
             _finish_pair(contest, place(), seed, workdir, share, places)
     made = [place() for place in places]
-    paths = [path for place in made for path in _paths(contest, place, workdir)]
+    paths = [path for place in made for path in _paths(contest, place, workdir, contest.seeds)]
     return made, [read_json(path) for path in paths if _is_there(path)]
 
 
 def missing_cells(contest: Contest, arenas_of: Sequence[Callable[[], Arena]], workdir: Workdir) -> tuple[int, float]:
     """How many cells of a contest are missing, and the mean seconds that the finished ones trained for."""
-    paths = [path for make in arenas_of for path in _paths(contest, make(), workdir)]
+    paths = [path for make in arenas_of for path in _paths(contest, make(), workdir, contest.seeds[:1])]
     done = [read_json(path) for path in paths if _is_there(path)]
     return len(paths) - len(done), float(np.mean([cell["cost"]["seconds"] for cell in done])) if done else 0.0
 
 
-def _paths(contest: Contest, place: Arena, workdir: Workdir) -> list[Path]:
-    """Where the cells of an arena are or will be."""
+def _paths(contest: Contest, place: Arena, workdir: Workdir, long_seeds: Sequence[int]) -> list[Path]:
+    """Where the cells of an arena are or will be; a share that began with another seed has that one's long rollouts."""
     cells = [(seed, method) for seed in contest.seeds for method in _methods(contest, place)]
     paths = [_cell_path(workdir, place, seed, method) for seed, method in cells]
     paths += [_cell_path(workdir, place, seed, method, domain) for seed, method in cells for domain in place.elsewhere]
-    return paths + [_long_path(workdir, place, contest, m) for m in contest.long_methods if place.long is not None]
+    if place.long is None:
+        return paths
+    return paths + [_long_path(workdir, place, seed, m) for seed in long_seeds for m in contest.long_methods]
 
 
 def conclude(
@@ -278,7 +280,7 @@ def _judgings(contest: Contest, place: Arena, seed: int, method: str, workdir: W
     ]
     if place.long is None or seed != contest.seeds[0] or method not in contest.long_methods:
         return [usual, *others]
-    return [usual, *others, _Judging(path=_long_path(workdir, place, contest, method), judge=place.long, **own)]
+    return [usual, *others, _Judging(path=_long_path(workdir, place, seed, method), judge=place.long, **own)]
 
 
 def _is_there(path: Path) -> bool:
@@ -389,8 +391,8 @@ def _cell_path(workdir: Workdir, place: Arena, seed: int, method: str, domain: s
     return workdir.path / "cells" / f"{place.world}-{place.kind}-{method}-{seed}{shown}.json"
 
 
-def _long_path(workdir: Workdir, place: Arena, contest: Contest, method: str) -> Path:
-    return workdir.path / "cells" / f"{place.world}-{place.kind}-{method}-{contest.seeds[0]}-long.json"
+def _long_path(workdir: Workdir, place: Arena, seed: int, method: str) -> Path:
+    return workdir.path / "cells" / f"{place.world}-{place.kind}-{method}-{seed}-long.json"
 
 
 def _picture_path(workdir: Workdir, place: Arena, method: str) -> Path:
