@@ -15,7 +15,7 @@ import numpy as np
 
 from recycle_jax.data.arrays import ArrayClips
 from recycle_jax.data.base import ClipSource
-from recycle_jax.data.worlds.base import DecodableWorld, project
+from recycle_jax.data.worlds.base import DecodableWorld, IdentifyingWorld, identify, project
 from recycle_jax.data.worlds.clips import WorldClips
 from recycle_jax.data.worlds.measure import half_pixel_distance
 from recycle_jax.drift.bands import Bands, Extremes, Tolerance, calibrate
@@ -23,7 +23,7 @@ from recycle_jax.drift.base import measure, measure_stream
 from recycle_jax.drift.cells import measured
 from recycle_jax.drift.monitor import Measurement, Monitor
 from recycle_jax.drift.probes import FOREIGN, diversity, response
-from recycle_jax.drift.statistics import NONFINITE, Statistics
+from recycle_jax.drift.statistics import IDENTITY, NONFINITE, Statistics
 from recycle_jax.generators.base import Generator, clean_example
 from recycle_jax.io.writers import read_json, write_json
 from recycle_jax.rollout.scan import rollout
@@ -57,18 +57,21 @@ class Judging:
 
 def world_statistics(world: DecodableWorld) -> Statistics:
     """What is measured in a world that can read its own frames."""
-    return Statistics(context_frames=world.context_frames, project=functools.partial(project, world))
+    tells = functools.partial(identify, world) if isinstance(world, IdentifyingWorld) else None
+    return Statistics(context_frames=world.context_frames, project=functools.partial(project, world), identify=tells)
 
 
 def world_tolerances(world: DecodableWorld, objects: int) -> dict[str, Tolerance]:
     """Widening of a world's bands, fixed before any method: simulated video has no noise of its own.
 
     A frame may be as far from a valid one as half a pixel of displacement makes it; half an object may be
-    missing or too much; motion, sharpness and contrast may leave the range of real windows by a fifth.
+    missing, too much or another; motion, sharpness and contrast may leave the range of real windows by a fifth.
     """
     half_pixel = float(half_pixel_distance(world, jax.random.key(0)))
     half_object = 0.5 / objects
+    same = {IDENTITY: Tolerance(lo_at_most=1.0 - half_object)} if isinstance(world, IdentifyingWorld) else {}
     return {
+        **same,
         "distance": Tolerance(hi_at_least=half_pixel),
         "retention": Tolerance(lo_at_most=1.0 - half_object, hi_at_least=1.0 + half_object),
         "motion": Tolerance(factor=1.2),
@@ -107,7 +110,9 @@ def world_bands(name: str, world: DecodableWorld, objects: int, judging: Judging
     path = BANDS / f"{name}-{judging.max_frames}-{judging.window}.json"
     made_of = {"world": repr(world), "judging": dataclasses.asdict(judging) | {"rollouts": None}}
     if path.exists() and (record := read_json(path))["made_of"] == made_of:
-        return Bands.from_json(record["bands"])
+        bands = Bands.from_json(record["bands"])
+        if set(bands.statistics) == set(world_statistics(world).names):
+            return bands
     bands = calibrate(
         real_extremes(world, judging, CALIBRATION_SEED),
         real_extremes(world, judging, CHECK_SEED),

@@ -9,11 +9,13 @@ With `x_n` the newest frame, `k = context_frames` and means over pixels and chan
     contrast   sqrt(var x)                                      fading, saturation        (5)
     spectrum   energy above 1/4 cycle a pixel / (energy + floor)   texture, checkerboards (6)
     nonfinite  1 where any value of the frame is NaN or Inf, else 0                       (7)
+    identity   share of the things shown that its own context showed       swapping       (8)
 
-A generator wins one of these by freezing, blurring, fading or erasing, hence all of them. (4) is divided by
-the variance so that fading moves (5) alone. `relative` names the frame statistics of (3) to (6) that are
-taken as a ratio to the rollout's own context: retention always should be; sharpness and contrast where clips
-of one world differ more than drift does.
+A generator wins one of these by freezing, blurring, fading, erasing or by turning a thing into another, which each of
+the other statistics may take for good video: hence all of them. (8) is for worlds that can tell what they show. (4) is
+divided by the variance so that fading moves (5) alone. `relative` names the frame statistics of (3) to (6) that are
+taken as a ratio to the rollout's own context: retention always should be; sharpness and contrast where clips of one
+world differ more than drift does.
 
 Every value is finite whatever the frame holds: values are clipped to `limit`, and NaN and Inf count as zero
 there and are flagged by (7), which no band allows.
@@ -33,6 +35,7 @@ from recycle_jax.typing import Clip, Frame, Frames, PyTree, Scalar
 
 NONFINITE = "nonfinite"
 DISTANCE = "distance"
+IDENTITY = "identity"
 _WORST = 1e12
 FRAME_STATISTICS = ("retention", "sharpness", "contrast", "spectrum")
 
@@ -49,19 +52,22 @@ class History:
     Attributes:
         window: `[b, max(k, 2), h, w, c]` float32, the newest frames, oldest first, sharded over `b`.
         reference: name -> `[b]` float32, mean over the rollout's own context, for each relative statistic.
+        shown: `[b, n]` int32, what the context showed, or None where (8) is not measured.
     """
 
     window: PyTree
     reference: PyTree
+    shown: PyTree = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Statistics:
-    """Statistics (1) to (7) of one world.
+    """Statistics (1) to (8) of one world.
 
     Attributes:
         context_frames: frames a projection sees, the newest included.
         project: nearest valid newest frame of a window `[k, h, w, c]`, unbatched; None leaves (1) out.
+        identify: what the newest frame of a window `[k, h, w, c]` shows, `[n]` int32, unbatched; None leaves (8) out.
         mass: foreground mass of a frame `[h, w, c]`, unbatched, not negative.
         relative: which of (3) to (6) are ratios to the rollout's own context.
         spectrum: whether (6) is measured (recordings without a projector).
@@ -71,6 +77,7 @@ class Statistics:
 
     context_frames: int
     project: Callable[[Clip], Frame] | None = None
+    identify: Callable[[Clip], Array] | None = None
     mass: Callable[[Frame], Scalar] = brightness
     relative: tuple[str, ...] = ("retention",)
     spectrum: bool = False
@@ -91,15 +98,16 @@ class Statistics:
         """Names of the statistics measured, in the order of the bits of an exit's cause."""
         distance = (DISTANCE,) if self.project is not None else ()
         spectrum = ("spectrum",) if self.spectrum else ()
-        return (NONFINITE, *distance, "motion", "retention", "sharpness", "contrast", *spectrum)
+        identity = (IDENTITY,) if self.identify is not None else ()
+        return (NONFINITE, *distance, "motion", "retention", "sharpness", "contrast", *spectrum, *identity)
 
     def init(self, context: Frames) -> History:
         """Starts from the clean context `[b, t, h, w, c]`.
 
         Raises:
-            ValueError: if the context has fewer frames than (1) and (2) need.
+            ValueError: if the context has fewer frames than (1), (2) and (8) need.
         """
-        need = max(self.context_frames, 2) if self.project is not None else 1
+        need = max(self.context_frames, 2) if self.project is not None or self.identify is not None else 1
         if context.shape[1] < need:
             raise ValueError(f"a context of {context.shape[1]} frames is too short: give at least {need} clean frames")
         clean, _ = self._clean(context)
@@ -108,7 +116,8 @@ class Statistics:
         length = max(self.context_frames, 2)
         # A single frame of context is repeated: its own motion is then unknown and taken as none.
         padded = jnp.concatenate([clean[:, :1], clean], axis=1)
-        return History(window=padded[:, -length:], reference=reference)
+        shown = None if self.identify is None else jax.vmap(self.identify)(clean[:, -self.context_frames :])
+        return History(window=padded[:, -length:], reference=reference, shown=shown)
 
     def update(self, history: History, frame: Float[Array, "b h w c"]) -> tuple[History, dict[str, Array]]:
         """Adds `frame` to the history and returns its statistics, name -> `[b]` float32, all finite."""
@@ -120,6 +129,9 @@ class Statistics:
         if self.project is not None:
             nearest, _ = self._clean(jax.vmap(self.project)(window[:, -self.context_frames :]))
             values[DISTANCE] = jnp.mean((clean - nearest) ** 2, axis=(1, 2, 3))
+        if self.identify is not None:
+            same = jax.vmap(self.identify)(window[:, -self.context_frames :]) == history.shown
+            values[IDENTITY] = jnp.mean(same.astype(jnp.float32), axis=1)
         values[NONFINITE] = 1.0 - finite.astype(jnp.float32)
         return dataclasses.replace(history, window=window), {name: _bounded(values[name]) for name in self.names}
 

@@ -22,6 +22,7 @@ MEANINGS = {
     "sharpness": "sharpness of edges",
     "contrast": "contrast",
     "spectrum": "share of fine detail",
+    "identity": "share of things that are still what they were",
 }
 """Statistic of a result file -> what it measures."""
 

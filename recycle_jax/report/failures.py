@@ -34,6 +34,7 @@ class Failure:
 
 
 NONFINITE = Failure(name="not finite", meaning="the numbers became NaN or infinite")
+SWAPPING = Failure(name="swapping", meaning="a thing has turned into another")
 OFF_MANIFOLD = Failure(name="off-manifold", meaning="frames show what the world cannot show")
 SIDES = {
     "motion": (
@@ -59,7 +60,7 @@ SIDES = {
 }
 """Statistic -> what it means to fall below its band, and to rise above it."""
 
-ALL = (NONFINITE, OFF_MANIFOLD, *(failure for pair in SIDES.values() for failure in pair))
+ALL = (NONFINITE, OFF_MANIFOLD, SWAPPING, *(failure for pair in SIDES.values() for failure in pair))
 
 
 def failures(cells: Sequence[Cell], bands: Mapping[str, Any] | None) -> dict[str, float]:
@@ -107,7 +108,7 @@ def _value_after(curve: Mapping[int, np.ndarray], frame: float, row: int) -> flo
 
 
 def _name(statistic: str, value: float, band: Sequence[Any] | None) -> str:
-    whole = {"nonfinite": NONFINITE, "distance": OFF_MANIFOLD}.get(statistic)
+    whole = {"nonfinite": NONFINITE, "distance": OFF_MANIFOLD, "identity": SWAPPING}.get(statistic)
     if whole is not None:
         return whole.name
     below, above = SIDES.get(statistic, (None, None))

@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("sklearn")
 
-from recycle_jax.data.worlds.base import DecodableWorld, oracle_rollout, simulate
+from recycle_jax.data.worlds.base import DecodableWorld, IdentifyingWorld, identify, oracle_rollout, simulate
 from recycle_jax.data.worlds.cushions import glide, launch
 from recycle_jax.data.worlds.digit_shapes import load_shapes
 from recycle_jax.data.worlds.digits import DigitsState, MovingDigits
@@ -120,6 +120,15 @@ def test_clips_begin_in_the_chosen_domains():
         found = begin(jax.random.split(jax.random.key(0), ROWS))
         assert set(np.asarray(found).tolist()) == labels and found.dtype == jnp.int32
         assert world.domains == ("slow", "fast"), "labels mean the same whichever clips are drawn"
+
+
+def test_what_a_digit_is_stays_the_same_in_real_video():
+    assert isinstance(ONE, IdentifyingWorld)
+    clips = run(ONE)[1]
+    told = jax.jit(jax.vmap(functools.partial(identify, ONE)))
+    first, last = told(clips[:, :2]), told(clips[:, -2:])
+    np.testing.assert_array_equal(first, last)
+    assert first.shape == (ROWS, 1) and len(np.unique(first)) > ONE.shapes // 2
 
 
 @WORLDS

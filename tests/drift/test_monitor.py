@@ -115,3 +115,20 @@ def test_bad_settings_are_refused(clip):
         Statistics(context_frames=0)
     with pytest.raises(ValueError, match="at least 4 clean"):
         Statistics(context_frames=4, project=lambda window: window[-1]).init(clip[:, :2])
+
+
+def test_a_thing_that_turns_into_another_leaves_by_its_identity():
+    """Two things, told apart by their side's brightness; from frame 9 on the left one is the other kind."""
+
+    def kinds(window):
+        return (window[-1].mean(axis=(0, 2)) > 0).astype(jnp.int32)  # one thing a column
+
+    frames = jnp.broadcast_to(jnp.array([-0.5, 0.5]), (1, 2 + 16, 4, 2)).reshape(1, 18, 4, 2, 1)
+    swapped = frames.at[:, 2 + 8 :, :, 0].multiply(-1.0)
+    statistics = Statistics(context_frames=2, identify=kinds)
+    assert statistics.names[-1] == "identity"
+    monitor = Monitor(statistics=statistics, window=4, max_frames=16)
+    np.testing.assert_array_equal(measure(monitor, frames[:, :2], frames[:, 2:]).windows["identity"], 1.0)
+    seen = measure(monitor, swapped[:, :2], swapped[:, 2:])
+    np.testing.assert_allclose(seen.extremes.minimum["identity"], 0.5)
+    np.testing.assert_allclose(seen.frames["identity"][monitor.kept_frames <= 8], 1.0)

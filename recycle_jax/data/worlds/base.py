@@ -19,7 +19,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float
+from jax import Array
+from jaxtyping import Float, Int
 
 from recycle_jax.typing import Clip, Frame, PRNGKey, Scalar
 
@@ -82,6 +83,20 @@ class DecodableWorld(World, Protocol):
             The state and a confidence in [0, 1]: how much of what the window shows that state explains.
         """
         ...
+
+
+@runtime_checkable
+class IdentifyingWorld(DecodableWorld, Protocol):
+    """A decodable world of things of several kinds, which must not turn into each other."""
+
+    def identity(self, state: State) -> Int[Array, " n"]:
+        """Returns the kind of each thing that a state shows, int32."""
+        ...
+
+
+def identify(world: IdentifyingWorld, frames: Clip) -> Int[Array, " n"]:
+    """Reads the kinds of what a window's newest frame shows, int32 `[n]`."""
+    return world.identity(world.decode(frames)[0])
 
 
 class WorldDefaults:

@@ -134,6 +134,10 @@ class MovingDigits(WorldDefaults):
         """Returns 0 for slow, 1 for fast digits, by their mean speed."""
         return (jnp.mean(self.speed(state)) >= sum(self.speeds) / 2.0).astype(jnp.int32)
 
+    def identity(self, state: DigitsState) -> jax.Array:
+        """Returns which handwritten digit each one is, int32 `[n]`."""
+        return state.shape
+
     def speed(self, state: DigitsState) -> jax.Array:
         """Returns the speed `[n]` of each digit in free flight, also while a cushion turns it round."""
         middle, half = self._room(state.shape)
