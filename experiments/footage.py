@@ -28,7 +28,7 @@ from experiments.arena import Arena, Budget, Choices, Judge, Net, build_generato
 from experiments.contest import Contest, Share, conclude, run_contest
 from experiments.judging import Judging, footage_bands, footage_statistics, footage_windows
 from experiments.methods import METHODS, Method, serves_all
-from experiments.remedies import cooled
+from experiments.remedies import by_itself, cooled
 from recycle_jax.cli import parse
 from recycle_jax.data.arrays import ArrayClips
 from recycle_jax.data.videos import FrameRule, load_folder
@@ -43,10 +43,10 @@ from recycle_jax.sharding import make_mesh
 TABLE: dict[str, Method] = {
     **{name: METHODS[name] for name in ("b", "b_plus", "noise")},
     "cooled": cooled(METHODS["b_plus"]),
-    "ours": dataclasses.replace(cooled(METHODS["recycle"]), refuses=serves_all),
-    "ours:warm": METHODS["recycle"],
+    "ours": dataclasses.replace(by_itself(METHODS["recycle"]), refuses=serves_all),
+    "ours:cool": cooled(METHODS["recycle"]),
 }
-"""The recipe of `policies.recycle`, the same at temperature 1, and what they are compared with."""
+"""The recipe of `policies.recycle`, the same cooled in any case, and what they are compared with."""
 
 QUESTION = "How long do rollouts of a generator of real footage look like real footage?"
 
@@ -184,7 +184,9 @@ def build_arena(kind: str, config: Config, train: ArrayClips, held: ArrayClips) 
 def main(command: Command, workdir: Path, preset: str) -> dict[str, Any]:
     """Runs this process's share; assembles and reports all cells that are there."""
     config = command.config
-    place = open_workdir(workdir, config)
+    # A workdir may grow by methods, generators and seeds: a cell does not depend on its neighbours.
+    grows = {"methods", "kinds", "seeds"}
+    place = open_workdir(workdir, {k: v for k, v in dataclasses.asdict(config).items() if k not in grows})
     jax.config.update("jax_compilation_cache_dir", str(place.path / "compiled"))
     train, held = load(command).split(config.held_out)
     contest = Contest(

@@ -56,6 +56,7 @@ from recycle_jax.policies.forcing import DiffusionForcing
 from recycle_jax.policies.noise import NoiseAugmentation
 from recycle_jax.policies.one_step import OneStepErrors
 from recycle_jax.policies.pushforward import Pushforward
+from recycle_jax.policies.recipe import recycle as recipe
 from recycle_jax.policies.relay import Relay
 from recycle_jax.policies.resampling import ResamplingForcing
 from recycle_jax.policies.scheduled import ScheduledSampling
@@ -93,6 +94,18 @@ def told(policy: HistoryPolicy, level: float, added: float = 0.0) -> Method:
 def cooled(method: Method, twin: str = "", temperature: float = 0.5) -> Method:
     """A remedy whose flow rolls out at a lower temperature, in training where it rolls out there and when judged."""
     return Method(run=lambda job: _run_at(method, job, temperature), refuses=draws_nothing, twin=twin)
+
+
+def by_itself(method: Method, twin: str = "") -> Method:
+    """A remedy whose flow decides from B and clips whether it is cooled, as `policies.recycle` has it."""
+
+    def run(job: Job) -> Trained:
+        arena = job.arena
+        frames = arena.generator.context_frames + arena.generator.chunk_frames
+        kept = recipe().generator(arena.generator, job.base.params, arena.held_out.batch(2, 64, frames))
+        return _run_at(method, job, kept.temperature if isinstance(kept, RectifiedFlow) else 1.0)
+
+    return Method(run=run, refuses=draws_nothing, twin=twin)
 
 
 def in_recipe(method: Method, temperature: float = 0.5) -> Method:
@@ -368,12 +381,12 @@ OURS: dict[str, Method] = {
 """The recipe: three ways to keep rollouts registered to the clip."""
 
 COOLED: dict[str, Method] = {
+    "ours=loose,cooled": by_itself(OURS["ours=loose"], twin="ours=loose"),
     "cooled=0.5": cooled(METHODS["b_plus"]),
     "cooled=0": cooled(METHODS["b_plus"], temperature=0.0),
     **{
-        f"{name},cooled": cooled({**OURS, **RIVALS}[name], twin=name)
+        f"{name},cooled": cooled(RIVALS[name], twin=name)
         for name in (
-            "ours=loose",
             "noise=0.05",
             "pushforward=2",
             "unrolled=4",

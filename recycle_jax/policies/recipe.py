@@ -3,13 +3,14 @@
 Rounds of harvest and correction from a trained generator on: every harvest rolls persistent chains on by a few steps,
 moves them and the recorded clips onto each other (`errors.registered`) and banks a case a step; every correction draws
 clean clips and banked cases, half and half, with light noise on all histories. A flow rolls out at a lower temperature,
-then and afterwards: what a draw adds where the next frame is determined is jitter, and jitter in a history is a speed
-that walks, which no target can mend. It needs clips, and no simulator and no other network. `recycle()` gives settings,
-reference and temperature together; `training.recipe` runs them.
+then and afterwards, where the next frame follows from the context (`generators.temperature`): what a draw adds there is
+jitter, and jitter in a history is a speed that walks, which no target can mend. It needs clips, and no simulator and no
+other network. `recycle()` gives settings, reference and temperature together; `training.recipe` runs them.
 """
 
 import dataclasses
 
+from recycle_jax.data.base import Batch
 from recycle_jax.errors.bank import AnySlot, ErrorBank
 from recycle_jax.errors.controls import Remake
 from recycle_jax.errors.draws import DrawRule, OwnDomain
@@ -19,11 +20,13 @@ from recycle_jax.errors.replacement import Replacement, Ring
 from recycle_jax.errors.threshold import AdaptiveThreshold
 from recycle_jax.generators.base import Generator
 from recycle_jax.generators.rectified_flow import RectifiedFlow
+from recycle_jax.generators.temperature import cooled
 from recycle_jax.policies.base import ExamplePolicy
 from recycle_jax.policies.clean import TeacherForcing
 from recycle_jax.policies.mixture import Mixture
 from recycle_jax.policies.noise import NoiseAugmentation
 from recycle_jax.policies.replay import AddErrors, ReplayCases
+from recycle_jax.typing import Params
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -98,18 +101,24 @@ class Recipe:
     Attributes:
         reference: what rollouts are compared with.
         recycling: the settings.
-        temperature: of a flow's sampler.
+        temperature: of a flow's sampler, where the next frame follows from the context.
     """
 
     reference: Reference
     recycling: Recycling
     temperature: float = 1.0
 
-    def generator(self, generator: Generator) -> Generator:
-        """Who is recycled and rolled out: a `RectifiedFlow` at the recipe's temperature, any other as it is."""
+    def generator(self, generator: Generator, params: Params, batch: Batch) -> Generator:
+        """Who is recycled and rolled out: a `RectifiedFlow` cooled where that does no harm, any other as it is.
+
+        Args:
+            generator: as it was trained.
+            params: its parameters after teacher forcing.
+            batch: real clips by which `generators.temperature.cooled` decides.
+        """
         if not isinstance(generator, RectifiedFlow):
             return generator
-        return dataclasses.replace(generator, temperature=self.temperature)
+        return cooled(generator, params, batch, temperature=self.temperature)
 
 
 def recycle(*, noise: float = 0.05, pull: float = 0.5, brake: float | None = None, temperature: float = 0.5) -> Recipe:
@@ -121,7 +130,7 @@ def recycle(*, noise: float = 0.05, pull: float = 0.5, brake: float | None = Non
         noise: strongest white noise on every history, in frame units.
         pull: share of its displacement that a chain takes back at every step.
         brake: share of its change of displacement that a chain takes back; None moves new frames only.
-        temperature: of a flow's sampler; 1 where the next frame is truly random and rollouts must differ.
+        temperature: of a flow's sampler where the next frame follows from the context; 1 wherever rollouts must differ.
     """
     reference = Registered(pull=pull, brake=brake, gate=Gate(distance=0.03, mass=0.5))
     return Recipe(reference=reference, recycling=Recycling(noise=noise), temperature=temperature)

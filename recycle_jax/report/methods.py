@@ -143,6 +143,7 @@ _MORE = (
     ("ours:free_chains", "ours, chains run free", "Rollouts are never moved back towards the clip."),
     ("ours:no_noise", "ours without noise", "No light noise on the history besides."),
     ("ours:young", "ours, ages to 4", "Errors of at most four steps."),
+    ("ours:cool", "ours, half the temperature", "The flow is cooled whether or not the next frame can be foretold."),
     ("ours:cold", "ours, temperature 0", "The flow always gives the same frame."),
     ("ours:old", "ours, ages to 96", "Errors of up to 96 steps."),
     ("ours:more_clean", "ours, three clean rows a case", "A quarter of the rows are cases."),

@@ -2,10 +2,13 @@
 
 import dataclasses
 
+import jax.numpy as jnp
+
 from experiments.arena import Choices
 from experiments.compare import Config
 from experiments.methods import registered
 from recycle_jax import policies
+from recycle_jax.data.base import Batch
 from recycle_jax.errors.draws import Balanced
 from recycle_jax.errors.eviction import Reservoir
 from recycle_jax.errors.registered import Registered
@@ -34,12 +37,18 @@ def test_what_is_changed_arrives():
     assert (recipe.recycling.noise, recipe.reference.pull, recipe.reference.brake) == (0.0, 0.25, 0.2)
 
 
-def test_a_flow_is_cooled_and_a_predictor_is_left_alone():
-    network = Network(init=lambda key: {}, apply=lambda params, *inputs: inputs[0])
-    flow, predictor = RectifiedFlow(network=network, context_frames=2), Predictor(network=network, context_frames=2)
+def test_a_flow_is_cooled_where_it_foretells_and_a_predictor_is_left_alone():
+    """The network repeats the newest frame: all of what changes is unexplained, unless it shows the next one."""
+    still = Network(init=lambda key: {}, apply=lambda params, noisy, sigma, context, *rest: context[:, -1:])
+    told = Network(init=lambda key: {}, apply=lambda params, noisy, sigma, context, *rest: context[:, -1:] + 0.1)
+    ramp = jnp.broadcast_to(0.1 * jnp.arange(3.0).reshape(1, 3, 1, 1, 1), (4, 3, 2, 2, 1))
+    batch = Batch(clip=ramp, domain=jnp.zeros(4, jnp.int32))
     recipe = policies.recycle(temperature=0.25)
-    assert recipe.generator(flow) == RectifiedFlow(network=network, context_frames=2, temperature=0.25)
-    assert recipe.generator(predictor) is predictor
+    for network, temperature in ((still, 1.0), (told, 0.25)):
+        flow = RectifiedFlow(network=network, context_frames=2)
+        assert recipe.generator(flow, {}, batch).temperature == temperature
+    predictor = Predictor(network=still, context_frames=2)
+    assert recipe.generator(predictor, {}, batch) is predictor
 
 
 def test_the_comparison_runs_the_recipe_with_its_defaults():
