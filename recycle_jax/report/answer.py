@@ -16,6 +16,9 @@ QUESTION = (
     "A video generator that runs on its own output drifts: its errors feed its next step. How many frames "
     "does it last, and how much longer once it has been trained on its own errors?"
 )
+FEW = 4
+"""As many rivals are told of one by one."""
+
 LONGER, SHORTER = ("longer", "at_least"), ("shorter", "at_most")
 
 
@@ -70,8 +73,16 @@ def _over_places(ratios: Mapping[str, Mapping[str, Any]]) -> str:
     """Counts verdicts over places, for each rival."""
     labels = list(dict.fromkeys(label for pairs in ratios.values() for label in pairs))
     method = _named(_sides(labels[0])[0])
-    parts = [_tally(label, [pairs[label] for pairs in ratios.values() if label in pairs]) for label in labels]
-    return f"{_capital(method)} lasts longer than {'; than '.join(parts)}."
+    rows = {label: [pairs[label] for pairs in ratios.values() if label in pairs] for label in labels}
+    beaten = [label for label in labels if all(row.get("verdict") in LONGER for row in rows[label])]
+    if len(labels) <= FEW or len(beaten) < 2:
+        return f"{_capital(method)} lasts longer than {'; than '.join(_tally(name, rows[name]) for name in labels)}."
+    everywhere = ", ".join(_named(_sides(label)[1]) for label in beaten)
+    rest = [f" It lasts longer than {_tally(label, rows[label])}." for label in labels if label not in beaten]
+    return (
+        f"{_capital(method)} lasts longer than {len(beaten)} of {len(labels)} others wherever they were measured: "
+        f"{everywhere}.{''.join(rest)}"
+    )
 
 
 def _tally(label: str, rows: list[Mapping[str, Any]]) -> str:

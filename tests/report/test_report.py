@@ -231,3 +231,14 @@ def test_survival_reads_kaplan_meier(results, made):
     frames, alive = plots._survival(cells)
     assert (frames[0], frames[-1]) == (1, made.last) and np.all(np.diff(alive) <= 0)
     assert alive[-1] == pytest.approx(np.mean([c for cell in cells for c in cell["rollouts"]["censored"]]))
+
+
+def test_of_many_rivals_those_beaten_everywhere_are_named_together():
+    longer, tie = {"verdict": "longer", "ratio": 3.0}, {"verdict": "undecided", "ratio": 1.1}
+    place = {f"ours_over_{rival}": longer for rival in ("b", "b_plus", "noise", "forcing")}
+    ratios = {"balls/flow": {**place, "ours_over_relay": tie}, "balls/predictor": {**place, "ours_over_relay": longer}}
+    said = answer({"headline": {"horizon_ratios": ratios}, "summary": {}})
+    assert "longer than 4 of 5 others wherever they were measured: teacher forcing (B)," in said
+    assert said.endswith(
+        "It lasts longer than relay in 1 of 2 combinations of world and generator, shorter in 0, undecided in 1."
+    )
