@@ -6,8 +6,8 @@ at temperature 0, x the real one and c_last the context's newest frame,
     unexplained = mean ||x - f_0(c)||^2 / mean ||x - c_last||^2                                     (1)
 
 over real clips: the share of what changes that the flow's best guess misses. Measured after teacher forcing: .06 to .15
-in simulated worlds whose next frame follows from the context, 1.6 to 2.4 in video of a robot's arm, which a small network
-foretells worse than a still picture does. So half of the temperature below one half, and all of it above.
+in simulated worlds whose next frame follows from the context, 1.6 to 2.4 in video of a robot's arm, which a small
+network foretells worse than a still picture does. So half of the temperature below one half, and all of it above.
 """
 
 import dataclasses
