@@ -147,7 +147,7 @@ def smoke() -> Command:
     config = Config(
         worlds=("balls",),
         kinds=("predictor",),
-        methods=("b", "b_plus", "ours=braked", "ours=loose"),
+        methods=("b", "ours=braked", "ours=loose"),
         screening_worlds=("balls",),
         screening_seeds=(100,),
         screening_budget=Budget(base=20, extra=1.0, rows=8),
