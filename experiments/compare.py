@@ -67,7 +67,7 @@ START_FRAMES = 12
 
 ALL_WORLDS = {**WORLDS, **STOCHASTIC}
 STAGES = ("screening", "final", "domains")
-COMPARED = {"b", "b_plus", *map(family_of, RIVALS), *map(family_of, CONTROLS)} - {"dagger"}
+COMPARED = {"b", "b_plus", "cooled", *map(family_of, RIVALS), *map(family_of, CONTROLS)} - {"dagger"}
 """What `ours` is compared with: rivals and controls; not what asks a simulator, nor parts of itself."""
 
 DOMAIN_METHODS = ("b", "b_plus", "noise", "pushforward", "ours")

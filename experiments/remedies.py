@@ -9,7 +9,7 @@ modules of `recycle_jax.policies`, `recycle_jax.generators` and `recycle_jax.err
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import jax
 
@@ -98,25 +98,28 @@ def cooled(method: Method, twin: str = "", temperature: float = 0.5) -> Method:
 
 def by_itself(method: Method, twin: str = "") -> Method:
     """A remedy whose flow decides from B and clips whether it is cooled, as `policies.recycle` has it."""
-
-    def run(job: Job) -> Trained:
-        arena = job.arena
-        frames = arena.generator.context_frames + arena.generator.chunk_frames
-        kept = recipe().generator(arena.generator, job.base.params, arena.held_out.batch(2, 64, frames))
-        return _run_at(method, job, kept.temperature if isinstance(kept, RectifiedFlow) else 1.0)
-
-    return Method(run=run, refuses=draws_nothing, twin=twin)
+    return Method(run=lambda job: _run_at(method, job, _own_temperature(job)), refuses=draws_nothing, twin=twin)
 
 
-def in_recipe(method: Method, temperature: float = 0.5) -> Method:
-    """What is taken apart, in the setting that the screening chose: frames moved once, the flow cooled."""
+def in_recipe(method: Method, temperature: float | None = None) -> Method:
+    """What is taken apart, in the setting that the screening chose: frames moved once, the flow cooled by itself."""
 
     def run(job: Job) -> Trained:
         choices = dataclasses.replace(job.arena.choices, brake=None, flow_brake=None)
         loose = dataclasses.replace(job, arena=dataclasses.replace(job.arena, choices=choices))
-        return _run_at(method, loose, temperature)
+        return _run_at(method, loose, _own_temperature(job) if temperature is None else temperature)
 
     return Method(run=run, refuses=method.refuses)
+
+
+def _own_temperature(job: Job) -> float:
+    """What the recipe decides from B and clips; 1 for a predictor, which has none."""
+    arena = job.arena
+    if not isinstance(arena.generator, RectifiedFlow):
+        return 1.0
+    frames = arena.generator.context_frames + arena.generator.chunk_frames
+    kept = recipe().generator(arena.generator, job.base.params, arena.held_out.batch(2, 64, frames))
+    return cast(RectifiedFlow, kept).temperature
 
 
 def _run_at(method: Method, job: Job, temperature: float) -> Trained:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from experiments.arena import Trained
-from experiments.compare import Config, _arenas, choose, final_table, smoke, trials
+from experiments.compare import COMPARED, Config, _arenas, choose, final_table, smoke, trials
 from experiments.contest import Contest, Share
 from experiments.domains import STOCHASTIC, WORLDS
 from experiments.judging import Judging
@@ -103,10 +103,12 @@ def test_what_is_taken_apart_is_the_chosen_recipe():
     )
     seen = []
     spy = Method(run=lambda job: seen.append(job.arena) or Trained(params={}, cost=Cost()))
-    trained = in_recipe(spy).run(job)
+    trained = in_recipe(spy, temperature=0.5).run(job)
     assert (seen[0].choices.brake, seen[0].choices.flow_brake) == (None, None)
     assert seen[0].generator.temperature == trained.generator.temperature == 0.5
     assert in_recipe(Method(run=spy.run, refuses=flows_only)).refuses(PLACES[0])
+    assert {"cooled", "noise", "stale", "b_plus"} <= COMPARED
+    assert not {"ours", "real", "copy_last", "dagger", "recycle_continued"} & COMPARED
 
 
 def test_every_family_is_tuned_alike():
