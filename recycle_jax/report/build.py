@@ -18,6 +18,7 @@ from recycle_jax.report.answer import QUESTION
 from recycle_jax.report.filmstrips import Filmstrip
 from recycle_jax.report.methods import Method, family, known_methods, readable
 from recycle_jax.report.page import Picture, Pictures, data_address
+from recycle_jax.report.pareto import pareto_plot, pareto_points
 from recycle_jax.report.places import Place, by_place, cells_of, split
 from recycle_jax.report.rounds import rounds_of_cell
 from recycle_jax.report.tables import summary_table
@@ -134,7 +135,9 @@ def _plots(results: Mapping[str, Any], media: Media, folder: Path) -> dict[str, 
     """Draws every place's plots, writes them as PNG and returns them by the fields of `Pictures`."""
     summary, cells = results["summary"], cells_of(results)
     methods = known_methods(split(entry)[1] for entry in summary)
-    made: dict[str, list[Picture]] = {"drift": [], "survival": [], "cost": [], "rounds": []}
+    made: dict[str, list[Picture]] = {"drift": [], "survival": [], "cost": [], "rounds": [], "pareto": []}
+    points = pareto_points(results)
+    made["pareto"] += _written(pareto_plot(points, known_methods(points)), "all places", folder / "pareto.png")
     for place, entries in by_place(cells).items():
         bands = (results.get("bands") or {}).get(place.world)
         members = {method: cells[entry] for method, entry in entries.items()}

@@ -6,6 +6,7 @@ over the places where a method was measured, whose number stands beside it. Hori
 count as its length, so that the ratio is a bound where any does.
 """
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -18,17 +19,57 @@ from recycle_jax.report.places import Place, by_place
 BASELINE = "b_plus"
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Times:
+    """A method's mean horizon over that of B+.
+
+    Attributes:
+        mean: of the module docstring.
+        bound: whether a horizon of its own outlasted the measurement, so that the mean is a lower bound.
+        places: how many places it was measured in.
+    """
+
+    mean: float
+    bound: bool
+    places: int
+
+
+def measured(results: Mapping[str, Any]) -> dict[Place, dict[str, str]]:
+    """Returns the places that have their usual rollouts: place -> method -> entry."""
+    return {place: entries for place, entries in by_place(results["summary"]).items() if not place.variant}
+
+
+def times_baseline(results: Mapping[str, Any]) -> dict[str, Times]:
+    """Returns method -> how many times B+'s horizon it has; without methods that share no place with B+."""
+    found: dict[str, list[tuple[float, bool]]] = {}
+    for place, entries in measured(results).items():
+        other, least = _horizon(results, entries.get(BASELINE)), _least(results, place)
+        for method, entry in entries.items():
+            own = _horizon(results, entry)
+            if own and other:
+                ratio = max(own["median"], least) / max(other["median"], least)
+                found.setdefault(method, []).append((math.log(ratio), bool(own.get("lower_bound"))))
+    return {
+        method: Times(
+            mean=math.exp(sum(log for log, _ in ratios) / len(ratios)),
+            bound=any(bound for _, bound in ratios),
+            places=len(ratios),
+        )
+        for method, ratios in found.items()
+    }
+
+
 def overview_grid(results: Mapping[str, Any]) -> Grid | None:
     """Returns the table of the module docstring; None where fewer than two places have their usual rollouts."""
-    places = {place: entries for place, entries in by_place(results["summary"]).items() if not place.variant}
+    places, times = measured(results), times_baseline(results)
     if len(places) < 2:
         return None
     methods = known_methods(method for entries in places.values() for method in entries)
     rows = []
     for method, shown in methods.items():
-        horizons = {place: _horizon(results, entries.get(method)) for place, entries in places.items()}
-        fields = [Entry(main=wording.horizon(found), detail=_kept(found)) for found in horizons.values()]
-        rows.append([Entry(main=shown.name), *fields, _times(results, places, horizons)])
+        horizons = [_horizon(results, entries.get(method)) for entries in places.values()]
+        fields = [Entry(main=wording.horizon(found), detail=_kept(found)) for found in horizons]
+        rows.append([Entry(main=shown.name), *fields, _times(times.get(method), len(places))])
     columns = (
         Column(title="method", number=False),
         *(Column(title=place.title) for place in places),
@@ -41,25 +82,19 @@ def _horizon(results: Mapping[str, Any], entry: str | None) -> Mapping[str, Any]
     return {} if entry is None else results["summary"][entry].get("horizon_frames") or {}
 
 
+def _least(results: Mapping[str, Any], place: Place) -> float:
+    """A window of the place's bands, the shortest horizon that can be told from none."""
+    window = wording.number(((results.get("bands") or {}).get(place.world) or {}).get("window"))
+    return window if math.isfinite(window) else 1.0
+
+
 def _kept(horizon: Mapping[str, Any]) -> str:
     """The share of rollouts that never left, where it says more than the median."""
     return f"{wording.percent(horizon.get('censored_fraction'))} kept" if horizon.get("lower_bound") else ""
 
 
-def _times(
-    results: Mapping[str, Any],
-    places: Mapping[Place, Mapping[str, str]],
-    horizons: Mapping[Place, Mapping[str, Any]],
-) -> Entry:
-    logs, bound = [], False
-    for place, entries in places.items():
-        own, other = horizons[place], _horizon(results, entries.get(BASELINE))
-        if own and other:
-            least = wording.number(((results.get("bands") or {}).get(place.world) or {}).get("window"))
-            least = least if math.isfinite(least) else 1.0
-            logs.append(math.log(max(own["median"], least) / max(other["median"], least)))
-            bound = bound or bool(own.get("lower_bound"))
-    if not logs:
+def _times(times: Times | None, places: int) -> Entry:
+    if times is None:
         return Entry(main=wording.UNKNOWN)
-    mean = math.exp(sum(logs) / len(logs))
-    return Entry(main=f"{'≥ ' * bound}{wording.times(mean)}", detail=f"{len(logs)} of {len(places)} places")
+    main = f"{'≥ ' * times.bound}{wording.times(times.mean)}"
+    return Entry(main=main, detail=f"{times.places} of {places} places")

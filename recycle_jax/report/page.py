@@ -42,6 +42,7 @@ class Pictures:
         drift: drift plots.
         survival: survival plots.
         cost: plots of horizon against cost.
+        pareto: all methods in one plot of horizon against cost.
         rounds: what each round of recycling brought for what it cost.
         filmstrips: PNG.
         videos: MP4.
@@ -50,6 +51,7 @@ class Pictures:
     drift: Sequence[Picture] = ()
     survival: Sequence[Picture] = ()
     cost: Sequence[Picture] = ()
+    pareto: Sequence[Picture] = ()
     rounds: Sequence[Picture] = ()
     filmstrips: Sequence[Picture] = ()
     videos: Sequence[Picture] = ()

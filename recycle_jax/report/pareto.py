@@ -1,0 +1,102 @@
+"""All methods in one picture: how many times B+'s horizon for how many times B's compute.
+
+    height = `overview.times_baseline`, over the places where the method was measured
+    width  = geometric mean over the same places of its whole training cost over that of B
+
+A method is on the Pareto front if no other one is as high for as little; hollow marks were not measured in all places,
+so that they stand for fewer and are not counted to the front.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from recycle_jax.report import wording
+from recycle_jax.report.methods import INK, Method
+from recycle_jax.report.overview import measured, times_baseline
+
+SIZE = (9.6, 5.4)
+LEGEND_ROWS = 24
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Point:
+    """A method in the picture.
+
+    Attributes:
+        cost: of training over that of B, 1 or more for whatever starts from B.
+        times: horizon over that of B+.
+        complete: whether it was measured in all places.
+    """
+
+    cost: float
+    times: float
+    complete: bool
+
+
+def pareto_points(results: Mapping[str, Any]) -> dict[str, Point]:
+    """Returns method -> its point, best first; empty where fewer than two places have their usual rollouts."""
+    places, points = measured(results), {}
+    if len(places) < 2:
+        return {}
+    for method, times in times_baseline(results).items():
+        entries = [entries[method] for entries in places.values() if method in entries]
+        costs = [wording.number(results["summary"][entry].get("cost_over_B")) for entry in entries]
+        known = [cost for cost in costs if cost > 0.0]
+        if known:
+            cost = math.exp(sum(map(math.log, known)) / len(known))
+            points[method] = Point(cost=cost, times=times.mean, complete=times.places == len(places))
+    return dict(sorted(points.items(), key=lambda item: -item[1].times))
+
+
+def front(points: Mapping[str, Point]) -> list[str]:
+    """Returns the methods that no other one equals at their cost, cheapest first."""
+    complete = [name for name in points if points[name].complete]
+    best, kept = -math.inf, []
+    for name in sorted(complete, key=lambda name: (points[name].cost, -points[name].times)):
+        if points[name].times > best:
+            best = points[name].times
+            kept.append(name)
+    return kept
+
+
+def pareto_plot(points: Mapping[str, Point], methods: Mapping[str, Method]) -> Figure | None:
+    """Draws all methods and the front; None where there are no points."""
+    if not points:
+        return None
+    figure = Figure(figsize=SIZE, layout="constrained")
+    axes = figure.add_subplot()
+    axes.tick_params(colors=INK, labelsize=10)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["bottom", "left"]].set_color(INK)
+    axes.grid(True, color=INK, alpha=0.12, linewidth=0.6)
+    _draw_front(axes, [points[name] for name in front(points)])
+    for name, point in points.items():
+        shown = methods[name]
+        looks: dict[str, Any] = {"marker": shown.marker or "|", "color": shown.colour, "markersize": 8}
+        looks["markerfacecolor"] = shown.colour if point.complete else "none"
+        axes.plot([point.cost], [point.times], linestyle="none", label=_label(shown, point), **looks)
+    axes.axhline(1.0, color=INK, linewidth=0.6, alpha=0.5)
+    axes.set_yscale("log", base=2)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
+    axes.set_xlabel("compute over that of teacher forcing B (×)", color=INK, fontsize=11)
+    axes.set_ylabel("horizon over that of B+, mean of all places", color=INK, fontsize=11)
+    legend: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0), "frameon": False, "fontsize": 8}
+    axes.legend(labelcolor=INK, ncols=-(-len(points) // LEGEND_ROWS), **legend)
+    return figure
+
+
+def _label(method: Method, point: Point) -> str:
+    return f"{wording.times(point.times)} {method.name}"
+
+
+def _draw_front(axes: Any, best: Sequence[Point]) -> None:
+    """Steps: what a little more compute brings only where a method spends it."""
+    if not best:
+        return
+    costs, times = [point.cost for point in best], [point.times for point in best]
+    axes.step(costs, times, where="post", color=INK, linestyle=(0, (4, 2)), linewidth=1.2, label="Pareto front")
