@@ -217,7 +217,7 @@ def _recycling_flops(arena: Arena, recycling: Recycling, updates: int, reference
     forward = forward_calls(arena, arena.generator)
     each = harvest_flops(arena.generator, forward, reference, recycling.chains, recycling.harvest_steps)
     harvests = -(-updates // recycling.harvest_every)
-    policy = recycling.policy(recycling.bank())
+    policy = recycling.policy(recycling.bank(), arena.generator)
     return updates * update_flops(arena.generator, policy, forward, arena.budget.rows), harvests * each
 
 

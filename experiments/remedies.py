@@ -9,7 +9,7 @@ modules of `recycle_jax.policies`, `recycle_jax.generators` and `recycle_jax.err
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import jax
 
@@ -72,6 +72,9 @@ REACH = 32
 LIBRARY = 4096
 """Real windows that a generated one is looked up in."""
 
+RECIPE_SETS = ("case_weight", "noise", "clean_noise")
+"""What `policies.recycle` sets of `Recycling`; sizes of chains and banks stay an arena's own."""
+
 STOP = Stop(price=0.01, higher=False)
 """Another share of B's cost must bring rollouts closer to their reference by that much mean square."""
 
@@ -101,31 +104,57 @@ def by_itself(method: Method, twin: str = "") -> Method:
     return Method(run=lambda job: _run_at(method, job, _own_temperature(job)), refuses=draws_nothing, twin=twin)
 
 
-def in_recipe(method: Method, temperature: float | None = None) -> Method:
-    """What is taken apart, in the setting that the screening chose: frames moved once, the flow cooled by itself."""
+def told_own(method: Method) -> Method:
+    """A remedy whose network is told which history is its own."""
 
     def run(job: Job) -> Trained:
-        choices = dataclasses.replace(job.arena.choices, brake=None, flow_brake=None)
-        loose = dataclasses.replace(job, arena=dataclasses.replace(job.arena, choices=choices))
-        return _run_at(method, loose, _own_temperature(job) if temperature is None else temperature)
+        own = recipe().told(job.arena.generator)
+        trained = method.run(dataclasses.replace(job, arena=dataclasses.replace(job.arena, generator=own)))
+        return dataclasses.replace(trained, generator=trained.generator or own)
+
+    return Method(run=run, refuses=method.refuses)
+
+
+def in_recipe(method: Method, temperature: float | None = None, own_level: float | None = None) -> Method:
+    """The recipe, or what is taken apart, with the settings of `policies.recycle`; None leaves what it decides."""
+
+    def run(job: Job) -> Trained:
+        arena, usual = job.arena, recipe()
+        choices = dataclasses.replace(arena.choices, brake=None, flow_brake=None)
+        shares = {name: getattr(usual.recycling, name) for name in RECIPE_SETS}
+        recycling = dataclasses.replace(arena.recycling, **shares)
+        chosen = usual if own_level is None else dataclasses.replace(usual, own_level=own_level)
+        generator = _by_itself(job) if temperature is None else _at(arena.generator, temperature)
+        own = chosen.told(generator)
+        inside = dataclasses.replace(arena, choices=choices, recycling=recycling, generator=own)
+        trained = method.run(dataclasses.replace(job, arena=inside))
+        return dataclasses.replace(trained, generator=trained.generator or own)
 
     return Method(run=run, refuses=method.refuses)
 
 
 def _own_temperature(job: Job) -> float:
     """What the recipe decides from B and clips; 1 for a predictor, which has none."""
+    kept = _by_itself(job)
+    return kept.temperature if isinstance(kept, RectifiedFlow) else 1.0
+
+
+def _by_itself(job: Job) -> Generator:
+    """The arena's generator, cooled where the recipe decides so from B and clips, and told of nothing yet."""
     arena = job.arena
-    if not isinstance(arena.generator, RectifiedFlow):
-        return 1.0
     frames = arena.generator.context_frames + arena.generator.chunk_frames
-    kept = recipe().generator(arena.generator, job.base.params, arena.held_out.batch(2, 64, frames))
-    return cast(RectifiedFlow, kept).temperature
+    untold = dataclasses.replace(recipe(), own_level=0.0)
+    return untold.generator(arena.generator, job.base.params, arena.held_out.batch(2, 64, frames))
+
+
+def _at(generator: Generator, temperature: float) -> Generator:
+    if isinstance(generator, RectifiedFlow):
+        return dataclasses.replace(generator, temperature=temperature)
+    return generator
 
 
 def _run_at(method: Method, job: Job, temperature: float) -> Trained:
-    generator = job.arena.generator
-    if isinstance(generator, RectifiedFlow):
-        generator = dataclasses.replace(generator, temperature=temperature)
+    generator = _at(job.arena.generator, temperature)
     trained = method.run(dataclasses.replace(job, arena=dataclasses.replace(job.arena, generator=generator)))
     return dataclasses.replace(trained, generator=trained.generator or generator)
 
@@ -335,12 +364,14 @@ PARTS: dict[str, Method] = {
     "ours:free_chains": with_choices(pull=0.0),
     "ours:dense": with_choices(cells=8),
     "ours:no_noise": recycled(noise=0.0),
+    "ours:noisy_clean": recycled(clean_noise=0.05),
     "ours:young": recycled(oldest=4),
     "ours:old": recycled(oldest=96),
     "ours:cross_sample": recycled(case_rows=0, error_rows=1),
     "ours:cross_own_domain": Method(run=cross_own_domain, refuses=one_domain),
     "ours:more_clean": recycled(clean_rows=3),
     "ours:more_cases": recycled(case_rows=3),
+    "ours:full_weight": recycled(case_weight=1.0),
     "ours:few_cases": recycled(capacity=64),
     "ours:rare_harvests": recycled(harvest_every=200, harvest_steps=40),
     "ours:reservoir": recycled(replacement=Reservoir()),
@@ -354,6 +385,7 @@ ABLATIONS: dict[str, Method] = {
     **ONE_STEP,
     "corrected_shared:matched": Method(run=at_matched_calls(corrected_shared), refuses=draws_nothing),
     **{name: in_recipe(method) for name, method in PARTS.items()},
+    "ours:untold": in_recipe(METHODS["recycle"], own_level=0.0),
     "ours:warm": Method(run=in_recipe(METHODS["recycle"], temperature=1.0).run, refuses=draws_nothing),
     "ours:cold": Method(run=in_recipe(METHODS["recycle"], temperature=0.0).run, refuses=draws_nothing),
 }
@@ -381,7 +413,14 @@ OURS: dict[str, Method] = {
     "ours=loose": with_choices(brake=None, flow_brake=None),
     "ours=cells": with_choices(cells=2),
 }
-"""The recipe: three ways to keep rollouts registered to the clip."""
+"""Recycling with three ways to keep rollouts registered to the clip, history of one kind."""
+
+TOLD: dict[str, Method] = {
+    "ours=told": in_recipe(METHODS["recycle"]),
+    "pushforward=1,told": told_own(RIVALS["pushforward=1"]),
+}
+"""The recipe as `policies.recycle` has it: `loose,cooled`, and a network that is told of its own frames. It was thought
+of last and is a fifth setting, so the best of the rivals done by then gets one too."""
 
 COOLED: dict[str, Method] = {
     "ours=loose,cooled": by_itself(OURS["ours=loose"], twin="ours=loose"),
@@ -410,6 +449,7 @@ REMEDIES: dict[str, Method] = {
     **OURS,
     **RIVALS,
     **COOLED,
+    **TOLD,
     **ABLATIONS,
     **CONTROLS,
     **BYSTANDERS,

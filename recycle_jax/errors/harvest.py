@@ -19,7 +19,7 @@ from jax import Array
 
 from recycle_jax.data.base import Batch
 from recycle_jax.errors.references import Reference, Referred
-from recycle_jax.generators.base import Generator, anchors_of, slide
+from recycle_jax.generators.base import Generator, anchors_of, go_on, slide
 from recycle_jax.typing import Frames, Params, PyTree, RowFlags, RowInts, RowKeys, Rows, Scalar
 
 
@@ -159,7 +159,7 @@ class Harvest:
         """
         self._require_clips(reference, chains)
         of_step, of_reference, of_limit = _three(keys)
-        carry = self.generator.begin(params, chains.context, chains.condition)
+        carry = go_on(self.generator, params, chains.context, chains.condition, chains.position > 0)
         _, chunk = self.generator.step(params, carry, of_step, chains.condition)
         kept = anchors_of(self.generator)
         recent = chains.context[:, kept:]

@@ -1,6 +1,7 @@
 """What generators that act around another one have in common: all that they do not change is the inner one's."""
 
 import dataclasses
+from typing import Any
 
 from recycle_jax.generators.base import Example, Fit, Generator, Levels
 from recycle_jax.typing import Frames, Params, PRNGKey, PyTree, RowKeys, Sigma
@@ -47,7 +48,7 @@ class Wrapper:
         """The inner generator's."""
         return self.inner.to_error(residual, sigma)
 
-    def begin(self, params: Params, context: Frames, condition: PyTree) -> Frames:
+    def begin(self, params: Params, context: Frames, condition: PyTree) -> Any:
         """The carry is the context itself; the inner generator begins anew at every step."""
         del params, condition
         return context

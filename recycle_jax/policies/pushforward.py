@@ -12,7 +12,7 @@ from jax import Array
 
 from recycle_jax import flow_matching as fm
 from recycle_jax.data.base import Batch
-from recycle_jax.generators.base import Generator, clean_example
+from recycle_jax.generators.base import Generator, clean_example, own_level_of
 from recycle_jax.policies.base import Calls, Drawn, ExamplePolicy, require_frames
 from recycle_jax.typing import Frames, Params, PyTree, RowKeys
 
@@ -53,6 +53,7 @@ class Pushforward(ExamplePolicy):
             of_fit,
             context=frames_from(rolled, age * chunk, context_frames),
             x0=frames_from(batch.clip, age * chunk + context_frames, chunk),
+            level=own_level_of(generator) * (age > 0).astype(jnp.float32),
         )
         return Drawn(example=example, clean=age == 0, found=jnp.ones_like(age, bool))
 

@@ -18,7 +18,8 @@ from recycle_jax.errors.references import Gate, Reference
 from recycle_jax.errors.registered import Registered
 from recycle_jax.errors.replacement import Replacement, Ring
 from recycle_jax.errors.threshold import AdaptiveThreshold
-from recycle_jax.generators.base import Generator
+from recycle_jax.generators.base import Generator, own_level_of
+from recycle_jax.generators.provenance import Provenance, can_be_told
 from recycle_jax.generators.rectified_flow import RectifiedFlow
 from recycle_jax.generators.temperature import cooled
 from recycle_jax.policies.base import ExamplePolicy
@@ -43,7 +44,10 @@ class Recycling:
         clean_rows: rows of real history in every `clean_rows + case_rows` rows.
         case_rows: rows of banked history with the reference's target: own-sample.
         error_rows: rows of real history with a banked error on it and the real target: cross-sample.
-        noise: white noise up to this standard deviation on every history, its level told; 0 for none.
+        case_weight: weight in the loss of a row with errors, over that of a clean one.
+        noise: white noise up to this standard deviation on every history with errors, its level told; 0 for none.
+        clean_noise: the same on real history; None for none where the network is told which history is its own, and for
+            `noise` where it is not, since one answer must then do for both.
         rule: how cases are drawn; `errors.draws` has draws balanced over domains and by score, and for cross-sample
             errors draws from the clip's own domain.
         replacement: which case gives way to a new one; `errors.eviction` has others than the oldest.
@@ -60,7 +64,9 @@ class Recycling:
     clean_rows: int = 1
     case_rows: int = 1
     error_rows: int = 0
+    case_weight: float = 1.0
     noise: float = 0.03
+    clean_noise: float | None = None
     rule: AnySlot | DrawRule | OwnDomain = AnySlot()
     replacement: Replacement = Ring()
     threshold: AdaptiveThreshold | None = None
@@ -83,13 +89,15 @@ class Recycling:
             threshold=self.threshold,
         )
 
-    def policy(self, bank: ErrorBank, remake: Remake | None = None) -> Mixture:
+    def policy(self, bank: ErrorBank, generator: Generator, remake: Remake | None = None) -> Mixture:
         """Clean and banked history, row by row; `remake` changes the errors of replayed cases, for controls."""
-        clean: ExamplePolicy = NoiseAugmentation(most=self.noise) if self.noise else TeacherForcing()
+        usual = 0.0 if own_level_of(generator) else self.noise
+        clean_noise = usual if self.clean_noise is None else self.clean_noise
+        clean: ExamplePolicy = NoiseAugmentation(most=clean_noise) if clean_noise else TeacherForcing()
         # A case brings its own target, so that it is at home in any row.
         of_cases = AnySlot() if isinstance(self.rule, OwnDomain) else self.rule
-        replay = ReplayCases(bank=bank, noise=self.noise, remake=remake, rule=of_cases)
-        add = AddErrors(bank=bank, noise=self.noise, rule=self.rule)
+        replay = ReplayCases(bank=bank, noise=self.noise, remake=remake, rule=of_cases, weight=self.case_weight)
+        add = AddErrors(bank=bank, noise=self.noise, rule=self.rule, weight=self.case_weight)
         shares = ((self.clean_rows, clean), (self.case_rows, replay), (self.error_rows, add))
         return Mixture(parts=tuple((rows, policy) for rows, policy in shares if rows))
 
@@ -102,35 +110,56 @@ class Recipe:
         reference: what rollouts are compared with.
         recycling: the settings.
         temperature: of a flow's sampler, where the next frame follows from the context.
+        own_level: what the network is told of a history of its own, see `generators.provenance`; 0 for nothing.
     """
 
     reference: Reference
     recycling: Recycling
     temperature: float = 1.0
+    own_level: float = 0.0
 
     def generator(self, generator: Generator, params: Params, batch: Batch) -> Generator:
-        """Who is recycled and rolled out: a `RectifiedFlow` cooled where that does no harm, any other as it is.
+        """Who is recycled and rolled out: told of its own frames, and a `RectifiedFlow` cooled where that does no harm.
+
+        Generators without a network of their own, such as wrappers, are left as they are.
 
         Args:
             generator: as it was trained.
             params: its parameters after teacher forcing.
             batch: real clips by which `generators.temperature.cooled` decides.
         """
-        if not isinstance(generator, RectifiedFlow):
+        if isinstance(generator, RectifiedFlow):
+            generator = cooled(generator, params, batch, temperature=self.temperature)
+        return self.told(generator)
+
+    def told(self, generator: Generator) -> Generator:
+        """The generator told of its own frames, where it can be."""
+        if not self.own_level or not can_be_told(generator):
             return generator
-        return cooled(generator, params, batch, temperature=self.temperature)
+        return Provenance(inner=generator, own_level=self.own_level)
 
 
-def recycle(*, noise: float = 0.05, pull: float = 0.5, brake: float | None = None, temperature: float = 0.5) -> Recipe:
+def recycle(
+    *,
+    noise: float = 0.05,
+    pull: float = 0.5,
+    brake: float | None = None,
+    temperature: float = 0.5,
+    own_level: float = 0.5,
+    case_weight: float = 0.3,
+) -> Recipe:
     """The recipe; see `errors.registered` for what `pull` and `brake` do, `Recycling` for the other settings.
 
     The defaults were chosen among four settings by the screening of `experiments.compare`.
 
     Args:
-        noise: strongest white noise on every history, in frame units.
+        noise: strongest white noise on every history with errors, in frame units.
         pull: share of its displacement that a chain takes back at every step.
         brake: share of its change of displacement that a chain takes back; None moves new frames only.
         temperature: of a flow's sampler where the next frame follows from the context; 1 wherever rollouts must differ.
+        own_level: what the network is told of a history of its own; 0 makes one answer do for real history too.
+        case_weight: weight of a case in the loss; its target is moved video and less exact than recorded video.
     """
     reference = Registered(pull=pull, brake=brake, gate=Gate(distance=0.03, mass=0.5))
-    return Recipe(reference=reference, recycling=Recycling(noise=noise), temperature=temperature)
+    settings = Recycling(case_weight=case_weight, noise=noise)
+    return Recipe(reference=reference, recycling=settings, temperature=temperature, own_level=own_level)

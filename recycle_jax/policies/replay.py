@@ -2,7 +2,8 @@
 
 `ReplayCases` is own-sample: context and target of one case together, ``loss(f(context~), target)``. `AddErrors` is
 cross-sample: only the error of a case, ``E = context~ - context_clean``, is put on another clip's clean context,
-whose recorded continuation stays the target.
+whose recorded continuation stays the target. Both tell the network that such a history is its own where the generator
+does so in rollouts (`generators.provenance`).
 """
 
 import dataclasses
@@ -17,7 +18,7 @@ from recycle_jax.errors.bank import AnySlot, ErrorBank
 from recycle_jax.errors.controls import Remake
 from recycle_jax.errors.draws import DrawRule, OwnDomain
 from recycle_jax.errors.harvest import Case
-from recycle_jax.generators.base import Generator, clean_example, split_clip
+from recycle_jax.generators.base import Generator, clean_example, own_level_of, split_clip
 from recycle_jax.policies.base import Drawn, ExamplePolicy, choose_rows
 from recycle_jax.policies.noise import noisy_context
 from recycle_jax.typing import Frames, Params, PyTree, RowKeys, Rows
@@ -33,12 +34,14 @@ class ReplayCases(ExamplePolicy):
             0 adds none.
         remake: what errors are turned into, for the controls of `errors.controls`; None leaves them as they are.
         rule: how cases are drawn, `AnySlot` or one of `errors.draws`, whose weights keep the loss unbiased.
+        weight: of a case in the loss; that of a clean row is 1.
     """
 
     bank: ErrorBank
     noise: float = 0.0
     remake: Remake | None = None
     rule: AnySlot | DrawRule = AnySlot()
+    weight: float = 1.0
 
     def examples(self, params: Params, generator: Generator, bank: PyTree, batch: Batch, keys: RowKeys) -> Drawn:
         """Cases where the bank has them, clean rows elsewhere."""
@@ -50,6 +53,8 @@ class ReplayCases(ExamplePolicy):
         level = _levels(of_level, self.noise)
         if self.noise:
             context = noisy_context(context, level, of_noise)
+        level = level + own_level_of(generator) * found.astype(level.dtype)
+        weight = jnp.where(found, self.weight * weight, weight)
         target = choose_rows(found, case.target.astype(x0.dtype), x0)
         condition = jax.tree.map(lambda own, other: choose_rows(found, own, other), case.condition, batch.condition)
         changes = {"context": context, "x0": target, "level": level, "condition": condition, "weight": weight}
@@ -73,12 +78,14 @@ class AddErrors(ExamplePolicy):
         amplitude: factor on the error.
         noise: white noise up to this standard deviation besides, its level told to the network; 0 adds none.
         rule: how cases are drawn, as in `ReplayCases`; or `OwnDomain`, so that errors stay in the domain of the clip.
+        weight: of a row with an error in the loss; that of a clean row is 1.
     """
 
     bank: ErrorBank
     amplitude: float = 1.0
     noise: float = 0.0
     rule: AnySlot | DrawRule | OwnDomain = AnySlot()
+    weight: float = 1.0
 
     def examples(self, params: Params, generator: Generator, bank: PyTree, batch: Batch, keys: RowKeys) -> Drawn:
         """The batch with errors on its contexts; rows for which the bank has none stay clean."""
@@ -92,6 +99,8 @@ class AddErrors(ExamplePolicy):
         level = _levels(of_level, self.noise)
         if self.noise:
             injected = noisy_context(injected, level, of_noise)
+        level = level + own_level_of(generator) * found.astype(level.dtype)
+        weight = jnp.where(found, self.weight * weight, weight)
         example = clean_example(generator, batch, of_fit, context=injected, level=level, weight=weight)
         return Drawn(example=example, clean=jnp.logical_not(found), found=found)
 

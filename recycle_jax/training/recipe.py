@@ -142,5 +142,5 @@ def recycle_phase(
     )
     if observer.checkpoints is not None:
         state = resume(observer.checkpoints, state)
-    correct = make_correct(generator, recycling.policy(bank, control.remake), optimizer, mesh)
+    correct = make_correct(generator, recycling.policy(bank, generator, control.remake), optimizer, mesh)
     return run(correct, state, source, schedule, mesh, harvesting, observer)

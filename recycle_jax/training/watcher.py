@@ -18,7 +18,7 @@ import numpy as np
 from recycle_jax.data.base import Batch
 from recycle_jax.drift.gain import gain
 from recycle_jax.errors.bank import ErrorBank
-from recycle_jax.generators.base import Generator, clean_example, split_clip
+from recycle_jax.generators.base import Generator, clean_example, go_on, split_clip
 from recycle_jax.io import checkpoint
 from recycle_jax.io.writers import read_json, write_json
 from recycle_jax.training.average import handed_out
@@ -152,7 +152,7 @@ class Watcher:
 
 
 def look(generator: Generator, batch: Batch) -> Callable[[Params], tuple[Scalar, Scalar]]:
-    """`params -> (clean loss, gain)` on a fixed batch, with fixed noise."""
+    """`params -> (clean loss, gain)` on a fixed batch, with fixed noise; the gain as in the middle of a rollout."""
     of_fit, of_step, of_probe = jax.random.split(jax.random.key(7), 3)
     keys, step_keys = (jax.random.split(key, batch.clip.shape[0]) for key in (of_fit, of_step))
     context, _ = split_clip(batch.clip, generator.context_frames, generator.chunk_frames)
@@ -160,7 +160,7 @@ def look(generator: Generator, batch: Batch) -> Callable[[Params], tuple[Scalar,
 
     def both(params: Params) -> tuple[Scalar, Scalar]:
         def newest(context: Any) -> Any:
-            carry = generator.begin(params, context, batch.condition)
+            carry = go_on(generator, params, context, batch.condition, jnp.ones(context.shape[0], bool))
             return generator.step(params, carry, step_keys, batch.condition)[1][:, -1]
 
         loss = generator.fit(params, clean_example(generator, batch, keys)).loss.mean()

@@ -11,11 +11,14 @@ from experiments.compare import COMPARED, Config, _arenas, choose, final_table, 
 from experiments.contest import Contest, Share
 from experiments.domains import STOCHASTIC, WORLDS
 from experiments.judging import Judging
-from experiments.methods import Method
+from experiments.methods import Method, registered
 from experiments.phases import Job
 from experiments.remedies import ABLATIONS, REMEDIES, RIVALS, draws_nothing, family_of, flows_only, in_recipe
+from recycle_jax.generators.predictor import Predictor
+from recycle_jax.generators.provenance import Provenance
 from recycle_jax.generators.rectified_flow import RectifiedFlow
 from recycle_jax.models.base import Network
+from recycle_jax.policies.recipe import recycle
 from recycle_jax.training.cost import Cost
 
 SEEDS = (100, 101)
@@ -27,6 +30,7 @@ class Place:
     kind: str
     generator: Any = None
     choices: Any = None
+    recycling: Any = None
 
 
 PLACES = (Place("balls", "predictor"), Place("balls", "flow"))
@@ -92,10 +96,11 @@ def test_twins_are_screened_too():
 
 
 def test_what_is_taken_apart_is_the_chosen_recipe():
-    """Parts and controls see frames moved once and a cooled flow, as `ours` does."""
+    """Parts and controls see frames moved once, a cooled flow and a network that is told, as `ours` does."""
     flow = RectifiedFlow(network=Network(init=lambda key: {}, apply=None), context_frames=2)
+    config = Config()
     job = Job(
-        arena=dataclasses.replace(Place("balls", "flow", generator=flow, choices=Config().choices)),
+        arena=Place("balls", "flow", generator=flow, choices=config.choices, recycling=config.recycling),
         base=None,
         seed=0,
         observing=None,
@@ -105,16 +110,34 @@ def test_what_is_taken_apart_is_the_chosen_recipe():
     spy = Method(run=lambda job: seen.append(job.arena) or Trained(params={}, cost=Cost()))
     trained = in_recipe(spy, temperature=0.5).run(job)
     assert (seen[0].choices.brake, seen[0].choices.flow_brake) == (None, None)
-    assert seen[0].generator.temperature == trained.generator.temperature == 0.5
+    assert seen[0].generator == trained.generator == Provenance(inner=dataclasses.replace(flow, temperature=0.5))
+    in_recipe(spy, temperature=0.5, own_level=0.0).run(job)
+    assert seen[1].generator == dataclasses.replace(flow, temperature=0.5)
     assert in_recipe(Method(run=spy.run, refuses=flows_only)).refuses(PLACES[0])
     assert {"cooled", "noise", "stale", "b_plus"} <= COMPARED
     assert not {"ours", "real", "copy_last", "dagger", "recycle_continued"} & COMPARED
 
 
+def test_the_chosen_setting_is_the_recipe_with_its_defaults():
+    """What `in_recipe` makes of an arena is `policies.recycle()` and nothing else."""
+    network = Network(init=lambda key: {}, apply=None)
+    seen, usual = [], recycle()
+    spy = Method(run=lambda job: seen.append(job.arena) or Trained(params={}, cost=Cost()))
+    makers = {"predictor": Predictor, "flow": RectifiedFlow}
+    for kind, maker in makers.items():
+        config = Config()
+        generator = maker(network=network, context_frames=2)
+        place = Place("balls", kind, generator=generator, choices=config.choices, recycling=config.recycling)
+        job = Job(arena=place, base=None, seed=0, observing=None, base_of=None)
+        in_recipe(spy, temperature=usual.temperature).run(job)
+        assert seen[-1].recycling == usual.recycling and registered(seen[-1]) == usual.reference
+        assert seen[-1].generator.own_level == usual.own_level
+
+
 def test_every_family_is_tuned_alike():
     counts = dict(trials(Config()))
-    assert max(counts[family_of(name)] for name in RIVALS) == 4
-    assert counts["ours"] == 4, "the recipe has as many trials as any rival"
+    assert {counts[family_of(name)] for name in RIVALS} <= {1, 2, 3, 4, 5}
+    assert counts["ours"] == counts["pushforward"] == 5, "the recipe has as many trials as its nearest rival"
     assert all(counts[name] == 1 for name in ABLATIONS), "ablations are shown, not chosen from"
 
 

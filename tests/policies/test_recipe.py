@@ -4,32 +4,27 @@ import dataclasses
 
 import jax.numpy as jnp
 
-from experiments.arena import Choices
-from experiments.compare import Config
-from experiments.methods import registered
 from recycle_jax import policies
 from recycle_jax.data.base import Batch
 from recycle_jax.errors.draws import Balanced
 from recycle_jax.errors.eviction import Reservoir
 from recycle_jax.errors.registered import Registered
 from recycle_jax.errors.threshold import AdaptiveThreshold
+from recycle_jax.generators.anchored import Anchored
 from recycle_jax.generators.predictor import Predictor
+from recycle_jax.generators.provenance import Provenance
 from recycle_jax.generators.rectified_flow import RectifiedFlow
 from recycle_jax.models.base import Network
+from recycle_jax.policies.clean import TeacherForcing
+from recycle_jax.policies.noise import NoiseAugmentation
 from recycle_jax.policies.recipe import Recycling
-
-
-@dataclasses.dataclass(frozen=True)
-class Place:
-    choices: Choices
-    kind: str
 
 
 def test_the_defaults_serve_slow_and_fast_motion_without_a_simulator():
     recipe = policies.recycle()
     assert isinstance(recipe.reference, Registered) and recipe.reference.registration.time
-    assert recipe.reference.brake is None and recipe.recycling == Recycling(noise=0.05)
-    assert recipe.temperature == 0.5
+    assert recipe.reference.brake is None and recipe.recycling == Recycling(noise=0.05, case_weight=0.3)
+    assert (recipe.temperature, recipe.own_level) == (0.5, 0.5)
 
 
 def test_what_is_changed_arrives():
@@ -43,7 +38,7 @@ def test_a_flow_is_cooled_where_it_foretells_and_a_predictor_is_left_alone():
     told = Network(init=lambda key: {}, apply=lambda params, noisy, sigma, context, *rest: context[:, -1:] + 0.1)
     ramp = jnp.broadcast_to(0.1 * jnp.arange(3.0).reshape(1, 3, 1, 1, 1), (4, 3, 2, 2, 1))
     batch = Batch(clip=ramp, domain=jnp.zeros(4, jnp.int32))
-    recipe = policies.recycle(temperature=0.25)
+    recipe = policies.recycle(temperature=0.25, own_level=0.0)
     for network, temperature in ((still, 1.0), (told, 0.25)):
         flow = RectifiedFlow(network=network, context_frames=2)
         assert recipe.generator(flow, {}, batch).temperature == temperature
@@ -51,12 +46,23 @@ def test_a_flow_is_cooled_where_it_foretells_and_a_predictor_is_left_alone():
     assert recipe.generator(predictor, {}, batch) is predictor
 
 
-def test_the_comparison_runs_the_recipe_with_its_defaults():
-    """`ours=loose,cooled`, the chosen setting, is `recycle()` and nothing else."""
-    choices, recipe = dataclasses.replace(Config().choices, brake=None, flow_brake=None), policies.recycle()
-    for kind in ("predictor", "flow"):
-        assert registered(Place(choices=choices, kind=kind)) == recipe.reference
-    assert Config().recycling == recipe.recycling
+def test_whoever_has_a_network_is_told_of_its_own_frames():
+    predictor = Predictor(network=Network(init=lambda key: {}, apply=None), context_frames=2)
+    recipe = policies.recycle(own_level=0.25)
+    assert recipe.told(predictor) == Provenance(inner=predictor, own_level=0.25)
+    anchored = Anchored(inner=predictor)
+    assert recipe.told(anchored) is anchored, "nobody tells the network of a wrapper"
+
+
+def test_real_history_is_noised_only_where_one_answer_does_for_both():
+    predictor = Predictor(network=Network(init=lambda key: {}, apply=None), context_frames=2)
+    settings = Recycling(noise=0.1)
+    clean = {who: settings.policy(settings.bank(), who).parts[0][1] for who in (predictor, Provenance(inner=predictor))}
+    assert clean[predictor] == NoiseAugmentation(most=0.1)
+    assert clean[Provenance(inner=predictor)] == TeacherForcing()
+    asked = dataclasses.replace(settings, clean_noise=0.2)
+    assert asked.policy(asked.bank(), predictor).parts[0][1].most == 0.2
+    assert settings.policy(settings.bank(), Provenance(inner=predictor)).parts[1][1].noise == 0.1
 
 
 def test_rules_of_the_bank_reach_bank_and_policy():
@@ -66,5 +72,8 @@ def test_rules_of_the_bank_reach_bank_and_policy():
     )
     bank = settings.bank()
     assert bank.replacement == Reservoir() and bank.threshold == threshold
-    _, (_, replay), (_, add) = settings.policy(bank).parts
+    predictor = Predictor(network=Network(init=lambda key: {}, apply=None), context_frames=2)
+    settings = dataclasses.replace(settings, case_weight=0.25)
+    _, (_, replay), (_, add) = settings.policy(bank, predictor).parts
     assert replay.rule is rule and add.rule is rule
+    assert (replay.weight, add.weight) == (0.25, 0.25)

@@ -88,6 +88,14 @@ def test_a_replayed_context_may_be_noised_and_says_so(predictor, batch_of, keys_
     assert np.all(example.x0 == 0.125)
 
 
+@pytest.mark.parametrize("policy", [ReplayCases, AddErrors])
+def test_rows_with_errors_have_their_weight_and_clean_rows_weigh_one(policy, predictor, batch_of, keys_of):
+    weighed = policy(bank=BANK, weight=0.25)
+    for fill, weight in ((FULL, 0.25), (EMPTY, 1.0)):
+        drawn = examples(weighed, predictor, bank_state(predictor, fill), batch_of(4), keys_of(4))
+        np.testing.assert_array_equal(drawn.example.weight, np.full(4, weight, np.float32))
+
+
 def test_a_control_remakes_the_error_and_keeps_the_target(predictor, batch_of, keys_of):
     """The error of the one case is 0.25 everywhere: half of it is left."""
     policy = ReplayCases(bank=BANK, remake=Shuffled(amplitude=0.5))

@@ -87,13 +87,13 @@ def test_controls_change_whose_errors_are_banked_and_when(tiny, mesh, kept):
     assert np.all(newest == 0.0) == (kept == "foreign")
 
 
-def test_the_policy_shares_the_rows_out():
+def test_the_policy_shares_the_rows_out(tiny):
     recycling = Recycling(clean_rows=3, case_rows=1, noise=0.0)
-    policy = recycling.policy(recycling.bank())
+    policy = recycling.policy(recycling.bank(), tiny.line())
     assert isinstance(policy, Mixture) and policy.parts[0] == (3, TeacherForcing())
     assert policy.parts[1] == (1, ReplayCases(bank=recycling.bank()))
     noisy = Recycling(noise=0.1)
-    assert noisy.policy(noisy.bank()).parts[0][1].most == 0.1
+    assert noisy.policy(noisy.bank(), tiny.line()).parts[0][1].most == 0.1
 
 
 def test_a_capacity_that_shards_cannot_share_is_refused():

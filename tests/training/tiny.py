@@ -82,7 +82,7 @@ class Program:
             frames=harvest.clip_frames(reference),
             every=self.recycling.harvest_every,
         )
-        correct = make_correct(self.generator, self.recycling.policy(bank), optimizer, mesh)
+        correct = make_correct(self.generator, self.recycling.policy(bank, self.generator), optimizer, mesh)
         parts = {"mesh": mesh, "harvest": harvest, "harvesting": harvesting, "bank": bank}
         parts |= {"optimizer": optimizer, "correct": correct}
         for name, part in parts.items():

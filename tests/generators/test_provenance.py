@@ -1,0 +1,115 @@
+"""Provenance: real history is told to be real, own history to be own, in rollouts, harvests and replays alike."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from recycle_jax.data.base import Batch
+from recycle_jax.errors.bank import ErrorBank
+from recycle_jax.errors.harvest import Harvest
+from recycle_jax.errors.references import Recorded
+from recycle_jax.generators.anchored import Anchored
+from recycle_jax.generators.base import Generator, clean_example, go_on, own_level_of
+from recycle_jax.generators.predictor import Predictor
+from recycle_jax.generators.provenance import Provenance
+from recycle_jax.generators.rectified_flow import RectifiedFlow, data_head
+from recycle_jax.models.base import Network
+from recycle_jax.policies.replay import AddErrors, ReplayCases
+from recycle_jax.rollout.scan import rollout
+
+ROWS, FRAME = 3, (2, 2, 1)
+KEY = jax.random.key(3)
+KEYS = jax.random.split(KEY, ROWS)
+CONTEXT = jnp.zeros((ROWS, 2, *FRAME), jnp.float32)
+BATCH = Batch(clip=jnp.zeros((ROWS, 12, *FRAME)), domain=jnp.zeros(ROWS, jnp.int32))
+
+
+def shown(level, context):
+    """A frame of the level that the network is told; of a level for each frame the newest one's."""
+    newest = level if level.ndim == 1 else level[:, -1]
+    return jnp.broadcast_to(newest[:, None, None, None, None], (context.shape[0], 1, *context.shape[2:]))
+
+
+def predictor():
+    network = Network(init=lambda key: {}, apply=lambda params, context, level, condition: shown(level, context))
+    return Predictor(network=network, context_frames=2)
+
+
+def flow():
+    def apply(params, noisy, sigma, context, level, condition):
+        return shown(level, context)
+
+    network = Network(init=lambda key: {}, apply=apply)
+    return RectifiedFlow(network=network, context_frames=2, steps=2, head=data_head)
+
+
+BOTH = pytest.mark.parametrize("inner", [predictor(), flow()], ids=["predictor", "flow"])
+
+
+@BOTH
+def test_the_first_step_is_told_that_history_is_real_and_all_others_that_it_is_own(inner):
+    rolled = rollout(Provenance(inner=inner, own_level=0.25), {}, CONTEXT, KEY, 4)
+    np.testing.assert_allclose(rolled[:, :, 0, 0, 0], [[0.0, 0.25, 0.25, 0.25]] * ROWS, atol=1e-6)
+
+
+@BOTH
+def test_whoever_goes_on_from_own_history_says_so_row_by_row(inner):
+    telling = Provenance(inner=inner, own_level=0.25)
+    own = jnp.asarray([True, False, True])
+    _, chunk = telling.step({}, go_on(telling, {}, CONTEXT, None, own), KEYS, None)
+    np.testing.assert_allclose(chunk[:, 0, 0, 0, 0], [0.25, 0.0, 0.25], atol=1e-6)
+    plain = go_on(inner, {}, CONTEXT, None, own)
+    np.testing.assert_array_equal(plain, CONTEXT, "other generators begin as ever")
+
+
+@BOTH
+def test_it_is_a_generator_that_trains_and_bills_as_the_one_inside(inner):
+    telling = Provenance(inner=inner)
+    assert isinstance(telling, Generator) and telling.calls_per_step == inner.calls_per_step
+    here = telling.fit({}, clean_example(telling, BATCH, KEYS)).loss
+    np.testing.assert_array_equal(here, inner.fit({}, clean_example(inner, BATCH, KEYS)).loss)
+    assert (own_level_of(telling), own_level_of(inner)) == (0.5, 0.0)
+
+
+def harvested(generator):
+    """A bank of the cases of three steps, and the frames made: the first from real history, the others not."""
+    harvest = Harvest(generator=generator, oldest=4)
+    bank, reference = ErrorBank(capacity=8), Recorded()
+    state, chains, made = bank.init(harvest.entry(FRAME)), harvest.start(BATCH), []
+    for step in range(3):
+        number = jnp.asarray(step, jnp.int32)
+        chains, case, write = harvest.advance({}, reference, chains, chains, KEYS, number)
+        made.append(np.asarray(chains.context[:, -1, 0, 0, 0]))
+        state = bank.insert(state, case, jnp.zeros_like(case.step), write, keys=KEYS)
+    return bank, state, made
+
+
+def test_a_harvest_tells_chains_that_have_begun():
+    _, _, made = harvested(Provenance(inner=predictor(), own_level=0.25))
+    np.testing.assert_allclose(made[0], 0.0)
+    assert np.max(made[1]) == 0.25
+
+
+@pytest.mark.parametrize("policy", [ReplayCases, AddErrors])
+@pytest.mark.parametrize("noise", [0.0, 0.1])
+def test_histories_with_errors_are_told_to_be_own_besides_their_noise(policy, noise):
+    telling = Provenance(inner=predictor(), own_level=0.25)
+    bank, state, _ = harvested(telling)
+    drawn = policy(bank=bank, noise=noise).examples({}, telling, state, BATCH, KEYS)
+    level = np.asarray(drawn.example.level)
+    assert np.all(drawn.found) and np.all((level >= 0.25) & (level <= 0.25 + noise))
+    empty = policy(bank=bank, noise=noise).examples({}, telling, bank.init(bank_entry(telling)), BATCH, KEYS)
+    assert not np.any(empty.found) and np.all(np.asarray(empty.example.level) <= noise)
+
+
+def bank_entry(generator):
+    return Harvest(generator=generator, oldest=4).entry(FRAME)
+
+
+def test_levels_outside_and_generators_that_cannot_be_told_are_refused():
+    with pytest.raises(ValueError, match=r"own_level is 0.0, must lie in \(0, 1\]"):
+        Provenance(inner=predictor(), own_level=0.0)
+    for inner in (Anchored(inner=predictor()), Provenance(inner=predictor())):
+        with pytest.raises(TypeError, match=f"{type(inner).__name__} has no network of its own to be told"):
+            Provenance(inner=inner)
