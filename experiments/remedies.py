@@ -15,7 +15,7 @@ import jax
 
 from experiments.arena import Arena, Trained, build_generator
 from experiments.bystanders import copy_last, real
-from experiments.methods import METHODS, Method, needs_simulator, needs_world, registered
+from experiments.methods import METHODS, Method, needs_simulator, needs_world, registered, serves_all
 from experiments.phases import Job, recycle_with, scratch_with, tune_with
 from experiments.second_networks import (
     adversarial,
@@ -72,7 +72,7 @@ REACH = 32
 LIBRARY = 4096
 """Real windows that a generated one is looked up in."""
 
-RECIPE_SETS = ("case_weight", "noise", "clean_noise")
+RECIPE_SETS = ("clean_rows", "disguised_rows", "case_rows", "case_weight", "noise", "clean_noise")
 """What `policies.recycle` sets of `Recycling`; sizes of chains and banks stay an arena's own."""
 
 STOP = Stop(price=0.01, higher=False)
@@ -263,7 +263,7 @@ def one_domain(arena: Arena) -> str:
 def cross_own_domain(job: Job) -> Trained:
     """Errors on other clips, but of the same domain."""
     rule = OwnDomain(domains=len(job.arena.held_out.domains))
-    return recycled(case_rows=0, error_rows=1, rule=rule).run(job)
+    return recycled(case_rows=0, error_rows=2, rule=rule).run(job)
 
 
 def controlled(control: Callable[[Job], Control]) -> Method:
@@ -285,6 +285,13 @@ def continued(arena: Arena) -> Reference:
     assert arena.continued is not None
     return arena.continued
 
+
+OURS: dict[str, Method] = {
+    "ours=braked": METHODS["recycle"],
+    "ours=loose": with_choices(brake=None, flow_brake=None),
+    "ours=cells": with_choices(cells=2),
+}
+"""Recycling with three ways to keep rollouts registered to the clip, history of one kind."""
 
 SVI_GATES = Gates(data=0.9, noise=0.01, context=0.9, clean=0.5)
 
@@ -364,13 +371,14 @@ PARTS: dict[str, Method] = {
     "ours:free_chains": with_choices(pull=0.0),
     "ours:dense": with_choices(cells=8),
     "ours:no_noise": recycled(noise=0.0),
+    "ours:undisguised": recycled(clean_rows=2, disguised_rows=0),
     "ours:noisy_clean": recycled(clean_noise=0.05),
     "ours:young": recycled(oldest=4),
     "ours:old": recycled(oldest=96),
-    "ours:cross_sample": recycled(case_rows=0, error_rows=1),
+    "ours:cross_sample": recycled(case_rows=0, error_rows=2),
     "ours:cross_own_domain": Method(run=cross_own_domain, refuses=one_domain),
-    "ours:more_clean": recycled(clean_rows=3),
-    "ours:more_cases": recycled(case_rows=3),
+    "ours:more_clean": recycled(clean_rows=5),
+    "ours:more_cases": recycled(case_rows=6),
     "ours:full_weight": recycled(case_weight=1.0),
     "ours:few_cases": recycled(capacity=64),
     "ours:rare_harvests": recycled(harvest_every=200, harvest_steps=40),
@@ -385,6 +393,7 @@ ABLATIONS: dict[str, Method] = {
     **ONE_STEP,
     "corrected_shared:matched": Method(run=at_matched_calls(corrected_shared), refuses=draws_nothing),
     **{name: in_recipe(method) for name, method in PARTS.items()},
+    "ours:plain": dataclasses.replace(by_itself(OURS["ours=loose"]), refuses=serves_all),
     "ours:untold": in_recipe(METHODS["recycle"], own_level=0.0),
     "ours:warm": Method(run=in_recipe(METHODS["recycle"], temperature=1.0).run, refuses=draws_nothing),
     "ours:cold": Method(run=in_recipe(METHODS["recycle"], temperature=0.0).run, refuses=draws_nothing),
@@ -408,19 +417,14 @@ BYSTANDERS: dict[str, Method] = {
 }
 """A still picture and real video, to see that the judge knows them."""
 
-OURS: dict[str, Method] = {
-    "ours=braked": METHODS["recycle"],
-    "ours=loose": with_choices(brake=None, flow_brake=None),
-    "ours=cells": with_choices(cells=2),
-}
-"""Recycling with three ways to keep rollouts registered to the clip, history of one kind."""
-
 TOLD: dict[str, Method] = {
-    "ours=told": in_recipe(METHODS["recycle"]),
+    "ours=told": in_recipe(recycled(disguised_rows=0, case_rows=1)),
+    "ours=told,disguised": in_recipe(METHODS["recycle"]),
     "pushforward=1,told": told_own(RIVALS["pushforward=1"]),
 }
-"""The recipe as `policies.recycle` has it: `loose,cooled`, and a network that is told of its own frames. It was thought
-of last and is a fifth setting, so the best of the rivals done by then gets one too."""
+"""The recipe as `policies.recycle` has it: `loose,cooled`, and a network that is told of its own frames, first
+without and then with real history in disguise. Thought of last, and more settings than four; so the best of the rivals
+that were done by then is told of its own frames too."""
 
 COOLED: dict[str, Method] = {
     "ours=loose,cooled": by_itself(OURS["ours=loose"], twin="ours=loose"),

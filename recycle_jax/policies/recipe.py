@@ -41,9 +41,10 @@ class Recycling:
         harvest_steps: generator steps of every chain in a harvest.
         capacity: cases the bank holds, over all shards.
         shards: logical shards of the bank, a multiple of the number of devices.
-        clean_rows: rows of real history in every `clean_rows + case_rows` rows.
+        clean_rows: rows of real history, of every sum of these numbers.
         case_rows: rows of banked history with the reference's target: own-sample.
         error_rows: rows of real history with a banked error on it and the real target: cross-sample.
+        disguised_rows: rows of real history that the network is told to be its own, where it is told of that.
         case_weight: weight in the loss of a row with errors, over that of a clean one.
         noise: white noise up to this standard deviation on every history with errors, its level told; 0 for none.
         clean_noise: the same on real history; None for none where the network is told which history is its own, and for
@@ -64,6 +65,7 @@ class Recycling:
     clean_rows: int = 1
     case_rows: int = 1
     error_rows: int = 0
+    disguised_rows: int = 0
     case_weight: float = 1.0
     noise: float = 0.03
     clean_noise: float | None = None
@@ -98,7 +100,13 @@ class Recycling:
         of_cases = AnySlot() if isinstance(self.rule, OwnDomain) else self.rule
         replay = ReplayCases(bank=bank, noise=self.noise, remake=remake, rule=of_cases, weight=self.case_weight)
         add = AddErrors(bank=bank, noise=self.noise, rule=self.rule, weight=self.case_weight)
-        shares = ((self.clean_rows, clean), (self.case_rows, replay), (self.error_rows, add))
+        own = NoiseAugmentation(most=self.noise, disguised=True)
+        shares = (
+            (self.clean_rows, clean),
+            (self.case_rows, replay),
+            (self.error_rows, add),
+            (self.disguised_rows, own),
+        )
         return Mixture(parts=tuple((rows, policy) for rows, policy in shares if rows))
 
 
@@ -161,5 +169,5 @@ def recycle(
         case_weight: weight of a case in the loss; its target is moved video and less exact than recorded video.
     """
     reference = Registered(pull=pull, brake=brake, gate=Gate(distance=0.03, mass=0.5))
-    settings = Recycling(case_weight=case_weight, noise=noise)
+    settings = Recycling(clean_rows=1, disguised_rows=1, case_rows=2, case_weight=case_weight, noise=noise)
     return Recipe(reference=reference, recycling=settings, temperature=temperature, own_level=own_level)

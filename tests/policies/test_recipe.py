@@ -3,6 +3,7 @@
 import dataclasses
 
 import jax.numpy as jnp
+import numpy as np
 
 from recycle_jax import policies
 from recycle_jax.data.base import Batch
@@ -23,7 +24,9 @@ from recycle_jax.policies.recipe import Recycling
 def test_the_defaults_serve_slow_and_fast_motion_without_a_simulator():
     recipe = policies.recycle()
     assert isinstance(recipe.reference, Registered) and recipe.reference.registration.time
-    assert recipe.reference.brake is None and recipe.recycling == Recycling(noise=0.05, case_weight=0.3)
+    assert recipe.reference.brake is None and recipe.recycling == Recycling(
+        clean_rows=1, disguised_rows=1, case_rows=2, case_weight=0.3, noise=0.05
+    )
     assert (recipe.temperature, recipe.own_level) == (0.5, 0.5)
 
 
@@ -63,6 +66,18 @@ def test_real_history_is_noised_only_where_one_answer_does_for_both():
     asked = dataclasses.replace(settings, clean_noise=0.2)
     assert asked.policy(asked.bank(), predictor).parts[0][1].most == 0.2
     assert settings.policy(settings.bank(), Provenance(inner=predictor)).parts[1][1].noise == 0.1
+
+
+def test_real_history_may_be_told_to_be_own(keys_of, batch_of):
+    predictor = Predictor(network=Network(init=lambda key: {}, apply=None), context_frames=2)
+    settings = Recycling(clean_rows=1, case_rows=2, disguised_rows=1, noise=0.1)
+    rows, disguised = settings.policy(settings.bank(), predictor).parts[-1]
+    assert (rows, disguised) == (1, NoiseAugmentation(most=0.1, disguised=True))
+    told = disguised.examples({}, Provenance(inner=predictor, own_level=0.5), None, batch_of(4), keys_of(4))
+    assert np.all((told.example.level >= 0.5) & (told.example.level <= 0.6)) and np.all(told.clean)
+    untold = disguised.examples({}, predictor, None, batch_of(4), keys_of(4))
+    np.testing.assert_array_equal(untold.example.context, told.example.context)
+    assert np.all(untold.example.level <= 0.1)
 
 
 def test_rules_of_the_bank_reach_bank_and_policy():
