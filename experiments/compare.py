@@ -19,9 +19,7 @@ Three stages, each a list of cells that are written when they are done; the same
     domains     trained on one domain, judged on it and on another
 
 Rule of the screening, fixed before it ran: of a family's settings the one goes on whose geometric mean over worlds,
-generators and seeds of the mean exit frame is largest; where a cell is missing yet, the family waits. One clause was
-added since: settings within 1 % of the largest tie, and of those the one with the least one-step loss goes on. The two
-best of recycling had come within .1 %, where seeds differ by half.
+generators and seeds of the mean exit frame is largest; where a cell is missing yet, the family waits.
 
 `small` is days on two cores, shared by as many processes as `--share.parts` says: 370 cells of screening of 40 seconds,
 then 60 methods x 12 places x 5 seeds of one to three minutes; `--share.methods`, `--share.worlds` and
@@ -66,9 +64,6 @@ from recycle_jax.sharding import make_mesh
 QUESTION = "Which remedy for drift keeps a generator stable for longest, at equal compute?"
 START_FRAMES = 12
 """Frames of a judged start: as many as the longest context of any method."""
-
-TIE = 0.01
-"""By how much geometric means of exit frames may differ and count as the same."""
 
 ALL_WORLDS = {**WORLDS, **STOCHASTIC}
 STAGES = ("screening", "final", "domains")
@@ -230,31 +225,20 @@ def run_stage(
 
 def choose(contest: Contest, places: Sequence[Arena], cells: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """The rule of the module docstring."""
-    by_key = {(c["method"], c["world"], c["generator"], c["seed"]): c for c in cells}
-    found: dict[str, list[tuple[float, float, str]]] = {}
+    scores: dict[tuple[str, str, str, int], float] = {
+        (c["method"], c["world"], c["generator"], c["seed"]): float(np.mean(c["rollouts"]["exit_frame"])) for c in cells
+    }
+    found: dict[str, tuple[float, str]] = {}
     waits = set()
     for name in contest.methods:
         served = [(shown, p.world, p.kind) for p in places if (shown := stands_for(contest.table, name, p))]
         wanted = [(*where, seed) for where in served for seed in contest.seeds]
-        if not all(key in by_key for key in wanted):
+        if not all(key in scores for key in wanted):
             waits.add(family_of(name))
             continue
-        exits = _mean_log([np.mean(by_key[key]["rollouts"]["exit_frame"]) for key in wanted], 1.0)
-        loss = _mean_log([by_key[key]["clean_loss"] for key in wanted], 1e-12)
-        found.setdefault(family_of(name), []).append((exits, loss, name))
-    return {family: _best(settings) for family, settings in found.items() if family not in waits}
-
-
-def _mean_log(values: Sequence[float], least: float) -> float:
-    """Logarithm of the geometric mean of values, each at least `least`; of none that of `least`."""
-    return float(np.mean(np.log(np.maximum(values, least)))) if len(values) else math.log(least)
-
-
-def _best(settings: Sequence[tuple[float, float, str]]) -> str:
-    """Of the settings whose exits tie with the latest, the one with the least loss."""
-    latest = max(exits for exits, _, _ in settings)
-    tied = [(loss, name) for exits, loss, name in settings if exits >= latest + math.log(1.0 - TIE)]
-    return min(tied)[1]
+        mean = math.exp(np.mean([math.log(max(scores[key], 1.0)) for key in wanted])) if wanted else 0.0
+        found[family_of(name)] = max(found.get(family_of(name), (-1.0, "")), (mean, name))
+    return {family: name for family, (_, name) in found.items() if family not in waits}
 
 
 def stands_for(table: Mapping[str, Method], name: str, place: Arena) -> str:

@@ -28,7 +28,7 @@ from experiments.arena import Arena, Budget, Choices, Judge, Net, build_generato
 from experiments.contest import Contest, Share, conclude, run_contest
 from experiments.judging import Judging, footage_bands, footage_statistics, footage_windows
 from experiments.methods import METHODS, Method, serves_all
-from experiments.remedies import by_itself, cooled
+from experiments.remedies import IN_DISGUISE, by_itself, cooled
 from recycle_jax.cli import parse
 from recycle_jax.data.arrays import ArrayClips
 from recycle_jax.data.videos import FrameRule, load_folder
@@ -45,8 +45,10 @@ TABLE: dict[str, Method] = {
     "cooled": cooled(METHODS["b_plus"]),
     "ours": dataclasses.replace(by_itself(METHODS["recycle"]), refuses=serves_all),
     "ours:cool": cooled(METHODS["recycle"]),
+    "ours:told": IN_DISGUISE,
 }
-"""The recipe of `policies.recycle`, the same cooled in any case, and what they are compared with."""
+"""The recipe of `policies.recycle`, the same cooled in any case and told of its own frames, and what they are compared
+with."""
 
 QUESTION = "How long do rollouts of a generator of real footage look like real footage?"
 

@@ -1,10 +1,10 @@
 """Every remedy for drift that the comparison knows, each with the few settings that are screened.
 
 An id is `FAMILY` or `FAMILY=SETTING`. Screening picks one setting a family, by the rule of `experiments.compare`, and
-every family has at most four, the recipe of recycling included: equal tuning. What is taken apart in recycling
-(`ABLATIONS`, `FAMILY:PIECE`) and what it must beat (`CONTROLS`) change one thing in that recipe; ablations are not
-chosen from, all of them are shown. Sources of the methods are in the
-modules of `recycle_jax.policies`, `recycle_jax.generators` and `recycle_jax.errors` that hold them.
+every family has at most four: equal tuning. Two that were thought of last (`TOLD`) make six of the recipe, and five of
+its best rival. What is taken apart in recycling (`ABLATIONS`, `FAMILY:PIECE`) and what it must beat (`CONTROLS`) change
+one thing in that recipe; ablations are not chosen from, all of them are shown. Sources of the methods are in the modules
+of `recycle_jax.policies`, `recycle_jax.generators` and `recycle_jax.errors` that hold them.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ import jax
 
 from experiments.arena import Arena, Trained, build_generator
 from experiments.bystanders import copy_last, real
-from experiments.methods import METHODS, Method, needs_simulator, needs_world, registered, serves_all
+from experiments.methods import METHODS, Method, needs_simulator, needs_world, registered
 from experiments.phases import Job, recycle_with, scratch_with, tune_with
 from experiments.second_networks import (
     adversarial,
@@ -45,6 +45,7 @@ from recycle_jax.generators.codebook import make_codebook
 from recycle_jax.generators.context_noise import ContextNoise
 from recycle_jax.generators.discretised import Discretised
 from recycle_jax.generators.hierarchical import Hierarchical
+from recycle_jax.generators.provenance import Provenance
 from recycle_jax.generators.rectified_flow import RectifiedFlow
 from recycle_jax.models.outputs import clipped, residual, sigmoid
 from recycle_jax.policies.anchor import AnchoredHistory
@@ -72,8 +73,8 @@ REACH = 32
 LIBRARY = 4096
 """Real windows that a generated one is looked up in."""
 
-RECIPE_SETS = ("clean_rows", "disguised_rows", "case_rows", "case_weight", "noise", "clean_noise")
-"""What `policies.recycle` sets of `Recycling`; sizes of chains and banks stay an arena's own."""
+OWN = 0.5
+"""What a network is told of a history of its own, where it is told."""
 
 STOP = Stop(price=0.01, higher=False)
 """Another share of B's cost must bring rollouts closer to their reference by that much mean square."""
@@ -108,7 +109,7 @@ def told_own(method: Method) -> Method:
     """A remedy whose network is told which history is its own."""
 
     def run(job: Job) -> Trained:
-        own = recipe().told(job.arena.generator)
+        own = Provenance(inner=job.arena.generator, own_level=OWN)
         trained = method.run(dataclasses.replace(job, arena=dataclasses.replace(job.arena, generator=own)))
         return dataclasses.replace(trained, generator=trained.generator or own)
 
@@ -121,12 +122,10 @@ def in_recipe(method: Method, temperature: float | None = None, own_level: float
     def run(job: Job) -> Trained:
         arena, usual = job.arena, recipe()
         choices = dataclasses.replace(arena.choices, brake=None, flow_brake=None)
-        shares = {name: getattr(usual.recycling, name) for name in RECIPE_SETS}
-        recycling = dataclasses.replace(arena.recycling, **shares)
         chosen = usual if own_level is None else dataclasses.replace(usual, own_level=own_level)
         generator = _by_itself(job) if temperature is None else _at(arena.generator, temperature)
         own = chosen.told(generator)
-        inside = dataclasses.replace(arena, choices=choices, recycling=recycling, generator=own)
+        inside = dataclasses.replace(arena, choices=choices, generator=own)
         trained = method.run(dataclasses.replace(job, arena=inside))
         return dataclasses.replace(trained, generator=trained.generator or own)
 
@@ -263,7 +262,7 @@ def one_domain(arena: Arena) -> str:
 def cross_own_domain(job: Job) -> Trained:
     """Errors on other clips, but of the same domain."""
     rule = OwnDomain(domains=len(job.arena.held_out.domains))
-    return recycled(case_rows=0, error_rows=2, rule=rule).run(job)
+    return recycled(case_rows=0, error_rows=1, rule=rule).run(job)
 
 
 def controlled(control: Callable[[Job], Control]) -> Method:
@@ -362,6 +361,9 @@ ONE_STEP: dict[str, Method] = {
 }
 """The published pieces alone, and with one thing changed."""
 
+IN_DISGUISE = in_recipe(recycled(disguised_rows=1, case_rows=2, case_weight=0.3), own_level=OWN)
+"""Recycling of a network that is told of its own frames, some real history in disguise, cases of less weight."""
+
 PARTS: dict[str, Method] = {
     "recorded": recycled(lambda arena: Recorded(gate=registered(arena).gate)),
     "recorded:young": recycled(lambda arena: Recorded(gate=registered(arena).gate), oldest=4),
@@ -371,15 +373,13 @@ PARTS: dict[str, Method] = {
     "ours:free_chains": with_choices(pull=0.0),
     "ours:dense": with_choices(cells=8),
     "ours:no_noise": recycled(noise=0.0),
-    "ours:undisguised": recycled(clean_rows=2, disguised_rows=0),
-    "ours:noisy_clean": recycled(clean_noise=0.05),
     "ours:young": recycled(oldest=4),
     "ours:old": recycled(oldest=96),
-    "ours:cross_sample": recycled(case_rows=0, error_rows=2),
+    "ours:cross_sample": recycled(case_rows=0, error_rows=1),
     "ours:cross_own_domain": Method(run=cross_own_domain, refuses=one_domain),
-    "ours:more_clean": recycled(clean_rows=5),
-    "ours:more_cases": recycled(case_rows=6),
-    "ours:full_weight": recycled(case_weight=1.0),
+    "ours:more_clean": recycled(clean_rows=3),
+    "ours:more_cases": recycled(case_rows=3),
+    "ours:light_cases": recycled(case_weight=0.3),
     "ours:few_cases": recycled(capacity=64),
     "ours:rare_harvests": recycled(harvest_every=200, harvest_steps=40),
     "ours:reservoir": recycled(replacement=Reservoir()),
@@ -393,8 +393,7 @@ ABLATIONS: dict[str, Method] = {
     **ONE_STEP,
     "corrected_shared:matched": Method(run=at_matched_calls(corrected_shared), refuses=draws_nothing),
     **{name: in_recipe(method) for name, method in PARTS.items()},
-    "ours:plain": dataclasses.replace(by_itself(OURS["ours=loose"]), refuses=serves_all),
-    "ours:untold": in_recipe(METHODS["recycle"], own_level=0.0),
+    "ours:told": IN_DISGUISE,
     "ours:warm": Method(run=in_recipe(METHODS["recycle"], temperature=1.0).run, refuses=draws_nothing),
     "ours:cold": Method(run=in_recipe(METHODS["recycle"], temperature=0.0).run, refuses=draws_nothing),
 }
@@ -418,13 +417,12 @@ BYSTANDERS: dict[str, Method] = {
 """A still picture and real video, to see that the judge knows them."""
 
 TOLD: dict[str, Method] = {
-    "ours=told": in_recipe(recycled(disguised_rows=0, case_rows=1)),
-    "ours=told,disguised": in_recipe(METHODS["recycle"]),
+    "ours=told": in_recipe(recycled(case_weight=0.3), own_level=OWN),
+    "ours=told,disguised": IN_DISGUISE,
     "pushforward=1,told": told_own(RIVALS["pushforward=1"]),
 }
-"""The recipe as `policies.recycle` has it: `loose,cooled`, and a network that is told of its own frames, first
-without and then with real history in disguise. Thought of last, and more settings than four; so the best of the rivals
-that were done by then is told of its own frames too."""
+"""The recipe with a network that is told of its own frames, first without and then with real history in disguise.
+Thought of last, and more settings than four; so the best of the rivals that were done by then is told too."""
 
 COOLED: dict[str, Method] = {
     "ours=loose,cooled": by_itself(OURS["ours=loose"], twin="ours=loose"),

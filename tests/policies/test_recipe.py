@@ -24,10 +24,8 @@ from recycle_jax.policies.recipe import Recycling
 def test_the_defaults_serve_slow_and_fast_motion_without_a_simulator():
     recipe = policies.recycle()
     assert isinstance(recipe.reference, Registered) and recipe.reference.registration.time
-    assert recipe.reference.brake is None and recipe.recycling == Recycling(
-        clean_rows=1, disguised_rows=1, case_rows=2, case_weight=0.3, noise=0.05
-    )
-    assert (recipe.temperature, recipe.own_level) == (0.5, 0.5)
+    assert recipe.reference.brake is None and recipe.recycling == Recycling(noise=0.05)
+    assert (recipe.temperature, recipe.own_level) == (0.5, 0.0)
 
 
 def test_what_is_changed_arrives():

@@ -1,11 +1,14 @@
 """The recipe: plain training learns, and recycling fills its bank from rollouts and trains on."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from recycle_jax.errors.references import Gate, Recorded
+from recycle_jax.generators.provenance import Provenance
 from recycle_jax.policies.clean import TeacherForcing
 from recycle_jax.policies.mixture import Mixture
 from recycle_jax.policies.recipe import Recycling
@@ -39,8 +42,15 @@ def test_a_phase_learns_the_waves_and_leaves_its_start_alone(tiny, mesh):
     assert float(start["newest"]) == np.float32(0.9), "the caller's parameters were donated"
 
 
-def test_recycling_fills_its_bank_and_trains_on_it(tiny, mesh):
-    records, generator, recycling = [], tiny.line(), Recycling(chains=4, oldest=3, harvest_every=2, capacity=8)
+RECYCLING = Recycling(chains=4, oldest=3, harvest_every=2, capacity=8)
+OF_THE_RECIPE = dataclasses.replace(RECYCLING, disguised_rows=1, case_rows=2, case_weight=0.3)
+
+
+@pytest.mark.parametrize(
+    ("told", "recycling"), [(False, RECYCLING), (True, OF_THE_RECIPE)], ids=["plain", "told, disguised"]
+)
+def test_recycling_fills_its_bank_and_trains_on_it(tiny, mesh, told, recycling):
+    records, generator = [], Provenance(inner=tiny.line()) if told else tiny.line()
     start = generator.init(jax.random.key(0))
     state = recycle_phase(
         generator,
