@@ -3,8 +3,8 @@
 An id is `FAMILY` or `FAMILY=SETTING`. Screening picks one setting a family, by the rule of `experiments.compare`, and
 every family has at most four: equal tuning. Two that were thought of last (`TOLD`) make six of the recipe, and five of
 its best rival. What is taken apart in recycling (`ABLATIONS`, `FAMILY:PIECE`) and what it must beat (`CONTROLS`) change
-one thing in that recipe; ablations are not chosen from, all of them are shown. Sources of the methods are in the modules
-of `recycle_jax.policies`, `recycle_jax.generators` and `recycle_jax.errors` that hold them.
+one thing in that recipe; ablations are not chosen from, all of them are shown. Sources of the methods are in the
+modules of `recycle_jax.policies`, `recycle_jax.generators` and `recycle_jax.errors` that hold them.
 """
 
 import dataclasses
