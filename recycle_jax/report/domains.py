@@ -4,7 +4,7 @@ For entries `WORLD/GENERATOR/METHOD` with partners `…@DOMAIN`, horizons and on
 
     of B+       horizon on the unseen domain over that of B+ there: below 1, recycling has cost generality
     disparity   horizon on its own domain over that on the unseen one: 1 is even-handed
-    loss ÷ B    one-step loss over that of B, on each domain: above 1, one-step quality was paid for stability
+    loss ÷ B+   one-step loss over that of B+, on each domain: above 1, one-step quality was paid for stability
 
 Medians of horizons are compared, one below a window of the bands counting as a window, as in `drift.horizon`; where one
 is censored the ratio is a bound, and says so.
@@ -26,8 +26,8 @@ COLUMNS = (
     Column(title="horizon, unseen domain"),
     Column(title="unseen, of B+"),
     Column(title="disparity"),
-    Column(title="loss ÷ B, own"),
-    Column(title="loss ÷ B, unseen"),
+    Column(title="loss ÷ B+, own"),
+    Column(title="loss ÷ B+, unseen"),
 )
 
 
@@ -91,5 +91,5 @@ def _ratio(one: Mapping[str, Any], other: Mapping[str, Any], least: float) -> st
 
 
 def _over(losses: Mapping[str, list[float]], method: str, side: int) -> str:
-    base = losses["b"][side] if "b" in losses else math.nan
+    base = losses["b_plus"][side] if "b_plus" in losses else math.nan
     return wording.times(losses[method][side] / base) if base > 0.0 else wording.UNKNOWN
