@@ -17,7 +17,7 @@ from typing import Any
 from recycle_jax.report import wording
 from recycle_jax.report.grid import Column, Entry, Grid, Section
 from recycle_jax.report.methods import known_methods, readable
-from recycle_jax.report.places import by_place, cells_of
+from recycle_jax.report.places import by_place, cells_of, shown_domain
 from recycle_jax.report.tables import clean_loss
 
 COLUMNS = (
@@ -36,19 +36,13 @@ def domains_grid(results: Mapping[str, Any]) -> Grid | None:
     places = by_place(results["summary"])
     sections = []
     for place, entries in places.items():
-        for domain in _domains(place.variant):
-            own = {method: f"{place.world}/{place.generator}/{method}" for method in entries}
-            shared = {method: (own[method], entries[method]) for method in entries if own[method] in results["summary"]}
-            if shared:
-                title = f"{readable(place.world)} · {readable(place.generator)} · unseen: {readable(domain)}"
-                sections.append(Section(title=title, rows=_rows(results, shared)))
+        domain = shown_domain(place)
+        own = {method: f"{place.world}/{place.generator}/{method}" for method in entries}
+        shared = {method: (own[method], entries[method]) for method in entries if own[method] in results["summary"]}
+        if domain and shared:
+            title = f"{readable(place.world)} · {readable(place.generator)} · unseen: {readable(domain)}"
+            sections.append(Section(title=title, rows=_rows(results, shared)))
     return Grid(columns=COLUMNS, sections=sections) if sections else None
-
-
-def _domains(variant: str) -> list[str]:
-    """The unseen domain that a place's variant names; numbers are lengths, and with one it is another measurement."""
-    parts = [part for part in variant.split("@") if part]
-    return parts if len(parts) == 1 and not parts[0].isdigit() else []
 
 
 def _rows(results: Mapping[str, Any], shared: Mapping[str, tuple[str, str]]) -> list[list[Entry]]:

@@ -14,7 +14,7 @@ from typing import Any
 from recycle_jax.report import wording
 from recycle_jax.report.grid import Column, Entry, Grid, Section
 from recycle_jax.report.methods import known_methods
-from recycle_jax.report.places import Place, by_place
+from recycle_jax.report.places import Place, by_place, shown_domain
 
 BASELINE = "b_plus"
 
@@ -35,8 +35,17 @@ class Times:
 
 
 def measured(results: Mapping[str, Any]) -> dict[Place, dict[str, str]]:
-    """Returns the places that have their usual rollouts: place -> method -> entry."""
-    return {place: entries for place, entries in by_place(results["summary"]).items() if not place.variant}
+    """Returns the places that have their usual rollouts: place -> method -> entry.
+
+    What was trained on one domain to be shown another is not among them; it has a table of its own (`report.domains`).
+    """
+    places = by_place(results["summary"])
+    split = {(place.world, place.generator) for place in places if shown_domain(place)}
+    return {
+        place: entries
+        for place, entries in places.items()
+        if not place.variant and (place.world, place.generator) not in split
+    }
 
 
 def times_baseline(results: Mapping[str, Any]) -> dict[str, Times]:

@@ -41,6 +41,12 @@ class Place:
         return "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in text)
 
 
+def shown_domain(place: Place) -> str:
+    """The unseen domain that a place's variant names; numbers are lengths, and with one it is another measurement."""
+    parts = [part for part in place.variant.split("@") if part]
+    return parts[0] if len(parts) == 1 and not parts[0].isdigit() else ""
+
+
 def split(entry: str) -> tuple[Place, str]:
     """Returns the place and the method of an entry's name.
 
