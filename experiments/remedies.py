@@ -109,9 +109,7 @@ def told_own(method: Method) -> Method:
     """A remedy whose network is told which history is its own."""
 
     def run(job: Job) -> Trained:
-        own = Provenance(inner=job.arena.generator, own_level=OWN)
-        trained = method.run(dataclasses.replace(job, arena=dataclasses.replace(job.arena, generator=own)))
-        return dataclasses.replace(trained, generator=trained.generator or own)
+        return _run_with(method, job, Provenance(inner=job.arena.generator, own_level=OWN))
 
     return Method(run=run, refuses=method.refuses)
 
@@ -124,10 +122,8 @@ def in_recipe(method: Method, temperature: float | None = None, own_level: float
         choices = dataclasses.replace(arena.choices, brake=None, flow_brake=None)
         chosen = usual if own_level is None else dataclasses.replace(usual, own_level=own_level)
         generator = _by_itself(job) if temperature is None else _at(arena.generator, temperature)
-        own = chosen.told(generator)
-        inside = dataclasses.replace(arena, choices=choices, generator=own)
-        trained = method.run(dataclasses.replace(job, arena=inside))
-        return dataclasses.replace(trained, generator=trained.generator or own)
+        loose = dataclasses.replace(job, arena=dataclasses.replace(arena, choices=choices))
+        return _run_with(method, loose, chosen.told(generator))
 
     return Method(run=run, refuses=method.refuses)
 
@@ -153,7 +149,11 @@ def _at(generator: Generator, temperature: float) -> Generator:
 
 
 def _run_at(method: Method, job: Job, temperature: float) -> Trained:
-    generator = _at(job.arena.generator, temperature)
+    return _run_with(method, job, _at(job.arena.generator, temperature))
+
+
+def _run_with(method: Method, job: Job, generator: Generator) -> Trained:
+    """A remedy with another generator in the arena's place, which also rolls out unless the remedy brings its own."""
     trained = method.run(dataclasses.replace(job, arena=dataclasses.replace(job.arena, generator=generator)))
     return dataclasses.replace(trained, generator=trained.generator or generator)
 

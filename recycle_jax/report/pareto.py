@@ -18,6 +18,7 @@ from matplotlib.ticker import FuncFormatter
 from recycle_jax.report import wording
 from recycle_jax.report.methods import INK, Method
 from recycle_jax.report.overview import measured, times_baseline
+from recycle_jax.report.plots import styled_axes
 
 SIZE = (9.6, 5.4)
 LEGEND_ROWS = 24
@@ -68,12 +69,7 @@ def pareto_plot(points: Mapping[str, Point], methods: Mapping[str, Method]) -> F
     """Draws all methods and the front; None where there are no points."""
     if not points:
         return None
-    figure = Figure(figsize=SIZE, layout="constrained")
-    axes = figure.add_subplot()
-    axes.tick_params(colors=INK, labelsize=10)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["bottom", "left"]].set_color(INK)
-    axes.grid(True, color=INK, alpha=0.12, linewidth=0.6)
+    figure, axes = styled_axes(SIZE)
     _draw_front(axes, [points[name] for name in front(points)])
     for name, point in points.items():
         shown = methods[name]

@@ -50,7 +50,7 @@ def drift_plot(
     curves = {name: curve for name, curve in curves.items() if len(curve[0])}
     if not curves:
         return None
-    figure, axes = _axes()
+    figure, axes = styled_axes()
     for name, (frames, low, middle, high) in curves.items():
         law = _draw_law(axes, growths.get(name) or {})
         _draw_method(axes, methods[name], f": {law}" if law else "", frames, low, middle, high)
@@ -67,7 +67,7 @@ def survival_plot(
     entries: Mapping[str, Cells], bands: Mapping[str, Any] | None, methods: Mapping[str, Method]
 ) -> Figure:
     """Draws the Kaplan-Meier fraction of rollouts still inside the band of real video against the frame."""
-    figure, axes = _axes()
+    figure, axes = styled_axes()
     last = max(int(cell["max_frames"]) for cells in entries.values() for cell in cells)
     stay = 1.0 - number((bands or {}).get("real_exit_fraction"))
     if np.isfinite(stay):
@@ -106,7 +106,7 @@ def cost_plot(
     known = {name: row for name, row in known.items() if row}
     if not known:
         return None
-    figure, axes = _axes()
+    figure, axes = styled_axes()
     for name, row in known.items():
         cost, middle, low, high = np.maximum(np.array(row, np.float64).T, 0.5)
         ends = np.stack([middle - np.minimum(low, middle), np.maximum(high, middle) - middle])
@@ -168,8 +168,9 @@ def _at_powers(frames: np.ndarray, alive: np.ndarray, last: int) -> tuple[np.nda
     return places, alive[np.searchsorted(frames, places, side="right") - 1]
 
 
-def _axes() -> tuple[Figure, Axes]:
-    figure = Figure(figsize=SIZE, layout="constrained")
+def styled_axes(size: tuple[float, float] = SIZE) -> tuple[Figure, Axes]:
+    """An empty figure of so many inches in the look of all plots."""
+    figure = Figure(figsize=size, layout="constrained")
     axes = figure.add_subplot()
     axes.tick_params(colors=INK, labelsize=10)
     axes.spines[["top", "right"]].set_visible(False)

@@ -43,11 +43,11 @@ def test_a_phase_learns_the_waves_and_leaves_its_start_alone(tiny, mesh):
 
 
 RECYCLING = Recycling(chains=4, oldest=3, harvest_every=2, capacity=8)
-OF_THE_RECIPE = dataclasses.replace(RECYCLING, disguised_rows=1, case_rows=2, case_weight=0.3)
+IN_DISGUISE = dataclasses.replace(RECYCLING, disguised_rows=1, case_rows=2, case_weight=0.3)
 
 
 @pytest.mark.parametrize(
-    ("told", "recycling"), [(False, RECYCLING), (True, OF_THE_RECIPE)], ids=["plain", "told, disguised"]
+    ("told", "recycling"), [(False, RECYCLING), (True, IN_DISGUISE)], ids=["plain", "told, disguised"]
 )
 def test_recycling_fills_its_bank_and_trains_on_it(tiny, mesh, told, recycling):
     records, generator = [], Provenance(inner=tiny.line()) if told else tiny.line()
