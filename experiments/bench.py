@@ -1,10 +1,11 @@
 """What does recycling cost in time, on the machine at hand?
 
 Question: how much slower is a training step that draws errors from a bank and banks its own residuals than a plain
-one; how does a draw depend on the bank's size; what does the framework cost over a hand-written loop?
+one; how does a draw depend on the bank's size; what does the framework cost over a hand-written loop; and does a
+rollout with gradient through time take as long as it is charged for, so that compute counted in calls is time too?
 
 Expected ratios: `correct_over_plain` at most 1.05, `draw_capacity_100x` at most 1.1, `framework_over_minimal_loop`
-at most 1.1.
+at most 1.1, `unrolled_over_calls` at most 1.2.
 
     python -m experiments.bench --preset small
 
@@ -38,12 +39,18 @@ from recycle_jax.io.writers import write_json
 from recycle_jax.models.conv import frame_unet
 from recycle_jax.policies.clean import TeacherForcing
 from recycle_jax.policies.one_step import one_step
+from recycle_jax.policies.unrolled import Unrolled
 from recycle_jax.sharding import make_mesh
 from recycle_jax.training.correct import make_correct
 from recycle_jax.training.loop import RunState, Schedule, run
 from recycle_jax.training.state import TrainState, init_state
 
-LIMITS = {"correct_over_plain": 1.05, "draw_capacity_100x": 1.1, "framework_over_minimal_loop": 1.1}
+LIMITS = {
+    "correct_over_plain": 1.05,
+    "draw_capacity_100x": 1.1,
+    "framework_over_minimal_loop": 1.1,
+    "unrolled_over_calls": 1.2,
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -203,11 +210,25 @@ def framework_over_minimal_loop(bench: Bench) -> list[float]:
     return ratios_of(config.turns, minimal, framework, "framework over minimal loop")
 
 
+def unrolled_over_calls(bench: Bench) -> list[float]:
+    """Four steps with gradient through time, over the plain step as many times as the bill says."""
+    config, mesh, unrolled = bench.config, make_mesh(), Unrolled(steps=4, gradient=True, rematerialise=False)
+    batch = bench.source.batch(0, config.rows, unrolled.clip_frames(bench.generator))
+    sides, charged = [], []
+    for policy in (TeacherForcing(), unrolled):
+        program = make_correct(bench.generator, policy, bench.optimizer, mesh)
+        held: dict[str, Any] = {"state": bench.state(), "bank": None}
+        sides.append(_steps(program, held, batch, config.calls))
+        charged.append(policy.calls(bench.generator).forwards)
+    samples = ratios_of(config.turns, sides[0], sides[1], "unrolled over its calls")
+    return [sample * charged[0] / charged[1] for sample in samples]
+
+
 def main(command: Command, workdir: Path, preset: str) -> dict[str, Any]:
     """Measures all ratios, writes them, prints them."""
     config, place = command.config, open_workdir(workdir, command.config)
     bench = make_bench(config)
-    measures = (correct_over_plain, draw_capacity_100x, framework_over_minimal_loop)
+    measures = (correct_over_plain, draw_capacity_100x, framework_over_minimal_loop, unrolled_over_calls)
     samples = {measure.__name__: measure(bench) for measure in measures}
     results = {
         "schema_version": 1,

@@ -27,8 +27,9 @@ import numpy as np
 from experiments.arena import Arena, Budget, Choices, Judge, Net, build_generator
 from experiments.contest import Contest, Share, conclude, run_contest
 from experiments.judging import Judging, footage_bands, footage_statistics, footage_windows
+from experiments.makers import by_itself, cooled
 from experiments.methods import METHODS, Method, serves_all
-from experiments.remedies import IN_DISGUISE, by_itself, cooled
+from experiments.remedies import IN_DISGUISE
 from recycle_jax.cli import parse
 from recycle_jax.data.arrays import ArrayClips
 from recycle_jax.data.videos import FrameRule, load_folder

@@ -20,7 +20,7 @@ from recycle_jax.policies.base import HistoryPolicy
 from recycle_jax.policies.clean import TeacherForcing
 from recycle_jax.policies.recipe import Recycling
 from recycle_jax.training.cost import Cost, forward_flops, harvest_flops, update_flops
-from recycle_jax.training.loop import Observer, Schedule
+from recycle_jax.training.loop import Observer, Renew, Schedule
 from recycle_jax.training.recipe import Adam, Control, recycle_phase, train_phase
 from recycle_jax.training.stop import Stop
 from recycle_jax.training.watcher import Watcher
@@ -74,6 +74,12 @@ def base_flops(arena: Arena) -> float:
     return arena.budget.base * update_flops(arena.generator, TeacherForcing(), forward, arena.budget.rows)
 
 
+def spending(job: Job, share: float) -> Job:
+    """The job with a share of its extra budget."""
+    budget = dataclasses.replace(job.arena.budget, extra=job.arena.budget.extra * share)
+    return dataclasses.replace(job, arena=dataclasses.replace(job.arena, budget=budget))
+
+
 def tune_with(job: Job, policy: HistoryPolicy, phase: str) -> Trained:
     """Any policy without harvests, from B's parameters, for the extra budget."""
     arena, base = job.arena, job.base
@@ -107,6 +113,7 @@ def recycle_with(
     control: Control = Control(),  # noqa: B008 (frozen)
     reference_flops: float = 0.0,
     stop: Stop | None = None,
+    renew: Renew | None = None,
 ) -> Trained:
     """Recycling from B's parameters, for the extra budget.
 
@@ -118,6 +125,7 @@ def recycle_with(
         control: what is taken from recycling.
         reference_flops: the reference's own price a row.
         stop: ends before the budget is spent where rounds no longer pay; its unit of cost is B.
+        renew: for a reference that holds the network in training.
     """
     arena, base, seed = job.arena, job.base, job.seed
     recycling = recycling or arena.recycling
@@ -147,6 +155,7 @@ def recycle_with(
         adam=Adam(learning_rate=arena.budget.tune_rate),
         observer=dataclasses.replace(observer, watch=watcher),
         control=control,
+        renew=renew,
     )
     params = watcher.result(state)
     updates = int(state.train.step)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from experiments.arena import Arena, Trained
 from experiments.methods import registered
-from experiments.phases import Job, extra_flops, forward_calls, recycle_with, train_extra, tune_with
+from experiments.phases import Job, extra_flops, forward_calls, recycle_with, spending, train_extra, tune_with
 from recycle_jax.errors.bank import ErrorBank
 from recycle_jax.errors.harvest import Harvest
 from recycle_jax.errors.merge import merge
@@ -52,7 +52,9 @@ def kernel(weight: float) -> Callable[[Job], Trained]:
     def run(job: Job) -> Trained:
         features = WindowFeatures()
         share = _share(job.arena, lambda window: features(window)[0])
-        policy = KernelSelfForcing(steps=CRITIC_STEPS, weight=weight, critic_share=share, features=features)
+        policy = KernelSelfForcing(
+            steps=CRITIC_STEPS, weight=weight, critic_share=share, rematerialise=False, features=features
+        )
         return tune_with(job, policy, "tune")
 
     return run
@@ -66,7 +68,9 @@ def adversarial(weight: float) -> Callable[[Job], Trained]:
         critic = window_critic(channels=job.arena.held_out.shape[2], frames=frames)
         params = critic.init(jax.random.key(0))
         share = _share(job.arena, lambda window: critic.apply(params, window))
-        policy = AdversarialSelfForcing(steps=CRITIC_STEPS, weight=weight, critic_share=share, critic=critic)
+        policy = AdversarialSelfForcing(
+            steps=CRITIC_STEPS, weight=weight, critic_share=share, rematerialise=False, critic=critic
+        )
         return tune_with(job, policy, "tune")
 
     return run
@@ -80,15 +84,24 @@ def denoised(job: Job) -> Trained:
         params=denoiser.params, denoise=lambda p, window, level: windows.network.apply(p, window, level, None)
     )
     price = forward_calls(job.arena, windows)
-    trained = recycle_with(_spending(job, 2 / 3), reference, "recycle", reference_flops=price)
+    trained = recycle_with(spending(job, 2 / 3), reference, "recycle", reference_flops=price)
     return dataclasses.replace(trained, cost=trained.cost + denoiser.cost)
 
 
 def washed(job: Job) -> Trained:
     """A third of the extra budget trains a denoiser that cleans every frame, the rest goes to teacher forcing."""
+    return _with_washing(job, lambda rest: tune_with(rest, TeacherForcing(), "tune"))
+
+
+def recycled_and_washed(job: Job) -> Trained:
+    """The same, but the rest goes to recycling, whose rollouts are not washed: both remedies, half-hearted each."""
+    return _with_washing(job, lambda rest: recycle_with(rest, registered(rest.arena), "recycle"))
+
+
+def _with_washing(job: Job, tune: Callable[[Job], Trained]) -> Trained:
     windows = _windows(job.arena)
     denoiser = train_extra(job, windows, DenoiseWindows(), "denoiser", share=1 / 3)
-    trained = tune_with(_spending(job, 2 / 3), TeacherForcing(), "tune")
+    trained = tune(spending(job, 2 / 3))
     cleaner = washing(windows.network, frames=windows.context_frames)
     generator = Corrected(inner=job.arena.generator, cleaner=cleaner)
     params = {"inner": trained.params, "corrector": denoiser.params}
@@ -146,7 +159,7 @@ def _with_corrector(job: Job, bank: ErrorBank, cases: BankState, spent: float) -
         raise ValueError(
             f"{HARVESTS} harvests cost more than two thirds of the extra budget: raise --config.budget.base"
         )
-    trained = tune_with(_spending(job, left), TeacherForcing(), "tune")
+    trained = tune_with(spending(job, left), TeacherForcing(), "tune")
     generator = Corrected(inner=arena.generator, cleaner=corrector(learner))
     params = {"inner": trained.params, "corrector": taught.params}
     cost = trained.cost + taught.cost + Cost(harvest_flops=spent)
@@ -168,12 +181,6 @@ def _harvested(arena: Arena, params: Params, seed: int, harvests: int) -> tuple[
     calls = harvests * recycling.harvest_steps
     price = harvest_flops(arena.generator, forward_calls(arena, arena.generator), 0.0, recycling.chains, calls)
     return bank, state, price
-
-
-def _spending(job: Job, share: float) -> Job:
-    """The job with a share of its extra budget."""
-    budget = dataclasses.replace(job.arena.budget, extra=job.arena.budget.extra * share)
-    return dataclasses.replace(job, arena=dataclasses.replace(job.arena, budget=budget))
 
 
 def _windows(arena: Arena) -> Predictor:

@@ -11,12 +11,12 @@ import dataclasses
 from collections.abc import Callable
 
 import chex
-import jax
 import jax.numpy as jnp
 from jax import Array
 
 from recycle_jax import flow_matching as fm
 from recycle_jax.generators.base import Example, Fit, Levels, slide
+from recycle_jax.generators.stepping import take_steps
 from recycle_jax.models.base import Network
 from recycle_jax.typing import Frames, Params, PRNGKey, PyTree, RowKeys, Rows, Sigma
 
@@ -149,7 +149,7 @@ class RectifiedFlow:
             v = self._velocity(params, x, jnp.broadcast_to(now, x.shape[:2]), context, level, condition)
             return x + fm.over_frames(then - now) * v, None
 
-        x, _ = jax.lax.scan(euler, x, jnp.stack([sigmas[:-1], sigmas[1:]], axis=1))
+        x, _ = take_steps(euler, x, jnp.stack([sigmas[:-1], sigmas[1:]], axis=1))
         return x
 
     def _velocity(

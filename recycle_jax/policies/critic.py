@@ -12,7 +12,7 @@ cannot see whether it fits. A critic of one batch sees that only as far as conte
 keeps the generator a conditional one.
 
 As published, the gradient of a chunk stops at its history: it reaches the step that made it. Unlike there, it runs
-through all network calls of that step, not through one of them at random. Steps are rematerialised, so that memory
+through all network calls of that step, not through one of them at random. Steps may be rematerialised, so that memory
 grows with `steps` only by the frames.
 """
 
@@ -27,6 +27,7 @@ from jax import Array
 from recycle_jax import flow_matching as fm
 from recycle_jax.data.base import Batch
 from recycle_jax.generators.base import Generator, clean_example
+from recycle_jax.generators.stepping import take_steps
 from recycle_jax.policies.base import Aux, Calls, require_frames, split_loss
 from recycle_jax.typing import Frames, Params, PRNGKey, PyTree, RowKeys, Scalar
 
@@ -41,6 +42,7 @@ class SelfForcing(abc.ABC):
         anchor: of the teacher-forced loss.
         critic_share: what the critic costs: its FLOPs forward on one window, over those of one call of the
             generator's network on one row (`training.cost.flops_of` and `forward_flops`).
+        rematerialise: whether steps are computed again going back; charged also where XLA for CPUs undoes it.
         through_history: whether the gradient of a chunk also runs through the rollout that it follows.
     """
 
@@ -48,6 +50,7 @@ class SelfForcing(abc.ABC):
     weight: float
     anchor: float = 1.0
     critic_share: float
+    rematerialise: bool = True
     through_history: bool = False
 
     def __post_init__(self) -> None:
@@ -70,8 +73,9 @@ class SelfForcing(abc.ABC):
     def calls(self, generator: Generator) -> Calls:
         """The rollout with gradient and its rematerialisation, the anchor, and the critic."""
         rolled, critic = float(self.steps * generator.calls_per_step), self.critic_calls()
+        again = rolled if self.rematerialise else 0.0
         return Calls(
-            forward=rolled + self.critic_share * critic.forward,
+            forward=again + self.critic_share * critic.forward,
             backward=1.0 + rolled + self.critic_share * critic.backward,
         )
 
@@ -116,9 +120,8 @@ class SelfForcing(abc.ABC):
             return generator.step(params, history, of_step, batch.condition)
 
         numbers = jnp.arange(self.steps, dtype=jnp.int32)
-        # Inside a scan nothing can be computed once for both passes: the barriers against it would only cost.
-        again = jax.checkpoint(step, prevent_cse=False)
-        _, chunks = jax.lax.scan(again, generator.begin(params, context, batch.condition), numbers)
+        body = jax.checkpoint(step) if self.rematerialise else step
+        _, chunks = take_steps(body, generator.begin(params, context, batch.condition), numbers)
         rolled = jnp.moveaxis(chunks, 0, 1).reshape(len(keys), -1, *context.shape[2:])
         return jnp.concatenate([context, rolled], axis=1)
 

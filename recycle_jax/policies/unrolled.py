@@ -9,8 +9,8 @@ and a loss on the next alone is pushforward, Brandstetter et al., arXiv 2202.033
 
 A step's loss is `Generator.fit` at that step's context. A `Predictor`'s prediction is the next chunk at once; other
 generators sample it, with c calls more, and the gradient through time goes through the sampler. With the gradient, the
-steps after the first are rematerialised (`jax.checkpoint`), at the price of one forward pass more; without it, the
-activations of all K steps are kept.
+steps after the first may be rematerialised (`jax.checkpoint`), at the price of one forward pass more; else the
+activations of all K steps are kept, as they are without it.
 """
 
 import dataclasses
@@ -24,6 +24,7 @@ from recycle_jax import flow_matching as fm
 from recycle_jax.data.base import Batch
 from recycle_jax.generators.base import Fit, Generator, clean_example, slide
 from recycle_jax.generators.predictor import Predictor
+from recycle_jax.generators.stepping import take_steps
 from recycle_jax.policies.base import Aux, Calls, ExamplePolicy, require_frames, split_loss
 from recycle_jax.policies.ramp import begin_ramp, count_update, progress, require_ramp
 from recycle_jax.typing import Frames, Params, PRNGKey, PyTree, RowKeys, Scalar, Sigma
@@ -44,6 +45,8 @@ class Unrolled(ExamplePolicy):
     Attributes:
         steps: K.
         gradient: whether the gradient goes back through time, through the generated frames.
+        rematerialise: whether steps with gradient through time are computed again going back, to hold the activations
+            of one at a time. XLA for CPUs may undo it where steps are written out; it is charged all the same.
         ramp: updates over which the length of rollouts rises from 1 to K; 0 starts with K. A shorter rollout starts
             again from the recorded clip when it has reached its length, so that all K steps are trained, and charged,
             from the first update on.
@@ -51,6 +54,7 @@ class Unrolled(ExamplePolicy):
 
     steps: int
     gradient: bool
+    rematerialise: bool = True
     ramp: int = 0
 
     def __post_init__(self) -> None:
@@ -63,7 +67,8 @@ class Unrolled(ExamplePolicy):
         later = self.steps - 1
         sampling = 0 if isinstance(generator, Predictor) else later * generator.calls_per_step
         if self.gradient:
-            return Calls(forward=float(later + sampling), backward=float(self.steps + sampling))
+            again = float(later + sampling) if self.rematerialise else 0.0
+            return Calls(forward=again, backward=float(self.steps + sampling))
         return Calls(forward=float(sampling), backward=float(self.steps))
 
     def clip_frames(self, generator: Generator) -> int:
@@ -117,8 +122,8 @@ class Unrolled(ExamplePolicy):
 
         start = batch.clip[:, : generator.context_frames]
         first = step(start, jnp.int32(0), jnp.asarray(True))
-        body = jax.checkpoint(later, prevent_cse=False) if self.gradient else later  # a scan's body needs no barrier
-        _, rest = jax.lax.scan(body, (start, first.fit.prediction), jnp.arange(1, self.steps, dtype=jnp.int32))
+        body = jax.checkpoint(later) if self.gradient and self.rematerialise else later
+        _, rest = take_steps(body, (start, first.fit.prediction), jnp.arange(1, self.steps, dtype=jnp.int32))
         return jax.tree.map(lambda one, more: jnp.concatenate([one[None], more]), first, rest)
 
     def _next_chunk(

@@ -34,6 +34,9 @@ from recycle_jax.training.interrupt import Interrupted, deferred_interrupt
 from recycle_jax.training.state import TrainState
 from recycle_jax.typing import Params, PyTree
 
+Renew = Callable[[PyTree, TrainState], PyTree]
+"""From a reference and the state of the run to the reference as it is now."""
+
 
 @struct.dataclass(kw_only=True)
 class RunState:
@@ -91,6 +94,8 @@ class Harvesting:
         every: updates between harvests.
         until: updates after which nothing is harvested any more, 0 for never: a bank that grows stale, for a control.
         rolls_out: parameters that roll out in place of those in training: another model's errors, for a control.
+        renew: the reference of the next harvest, from `reference` and the run's state: for a reference that is the
+            network in training, or an average of it; None where it stays.
     """
 
     program: HarvestProgram
@@ -101,6 +106,7 @@ class Harvesting:
     every: int
     until: int = 0
     rolls_out: Params | None = None
+    renew: Renew | None = None
 
     def due(self, step: int) -> bool:
         """Whether step `step` begins with a harvest."""
@@ -203,9 +209,10 @@ def resume(directory: Path, fresh: RunState) -> RunState:
 
 def _harvest(harvesting: Harvesting, state: RunState, number: int, mesh: Mesh) -> tuple[RunState, dict[str, Any]]:
     fresh = place(harvesting.clips.batch(number, harvesting.chains, harvesting.frames), mesh, ROLES.rows)
+    reference = harvesting.reference
     chains, bank, metrics = harvesting.program(
         state.train.params if harvesting.rolls_out is None else harvesting.rolls_out,
-        harvesting.reference,
+        reference if harvesting.renew is None else harvesting.renew(reference, state.train),
         state.chains,
         state.bank,
         fresh,

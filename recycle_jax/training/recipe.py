@@ -28,7 +28,7 @@ from recycle_jax.sharding import ROLES, place
 from recycle_jax.training.average import averaged, handed_out
 from recycle_jax.training.correct import make_correct
 from recycle_jax.training.harvesting import make_harvest
-from recycle_jax.training.loop import Harvesting, Observer, RunState, Schedule, resume, run
+from recycle_jax.training.loop import Harvesting, Observer, Renew, RunState, Schedule, resume, run
 from recycle_jax.training.state import init_state, with_optimizer
 from recycle_jax.typing import Params, PRNGKey
 
@@ -116,10 +116,12 @@ def recycle_phase(
     adam: Adam = Adam(),  # noqa: B008 (frozen)
     observer: Observer = Observer(),  # noqa: B008 (frozen)
     control: Control = Control(),  # noqa: B008 (frozen)
+    renew: Renew | None = None,
 ) -> RunState:
     """Rounds of harvest and correction, from `params`; returns the whole state, its bank included.
 
     The parameters to use are `training.average.handed_out(state.train)`, or a watcher's `result(state)`.
+    `renew` is for references that hold the network in training (`errors.reconsidered`), see `Harvesting`.
     """
     optimizer, bank = adam.build(schedule.updates), recycling.bank()
     harvest = Harvest(generator=generator, oldest=recycling.oldest)
@@ -132,6 +134,7 @@ def recycle_phase(
         every=recycling.harvest_every,
         until=control.until,
         rolls_out=None if control.rolls_out is None else place(control.rolls_out, mesh, ROLES.params),
+        renew=renew,
     )
     own = jax.tree.map(jnp.copy, params)
     first = source.batch(schedule.first_batch, recycling.chains, harvesting.frames)

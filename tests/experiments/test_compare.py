@@ -11,9 +11,10 @@ from experiments.compare import COMPARED, Config, _arenas, choose, final_table, 
 from experiments.contest import Contest, Share
 from experiments.domains import STOCHASTIC, WORLDS
 from experiments.judging import Judging
+from experiments.makers import draws_nothing, flows_only, in_recipe
 from experiments.methods import Method, registered
 from experiments.phases import Job
-from experiments.remedies import ABLATIONS, REMEDIES, RIVALS, draws_nothing, family_of, flows_only, in_recipe
+from experiments.remedies import ABLATIONS, REMEDIES, RIVALS, family_of
 from recycle_jax.generators.base import own_level_of
 from recycle_jax.generators.predictor import Predictor
 from recycle_jax.generators.provenance import Provenance

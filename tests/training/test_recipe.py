@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from recycle_jax.errors.reconsidered import Reconsidered, second_look
 from recycle_jax.errors.references import Gate, Recorded
 from recycle_jax.generators.provenance import Provenance
 from recycle_jax.policies.clean import TeacherForcing
@@ -14,6 +15,7 @@ from recycle_jax.policies.mixture import Mixture
 from recycle_jax.policies.recipe import Recycling
 from recycle_jax.policies.replay import ReplayCases
 from recycle_jax.sharding import make_mesh
+from recycle_jax.training.average import handed_out
 from recycle_jax.training.loop import Observer, Schedule
 from recycle_jax.training.recipe import Adam, Control, recycle_phase, train_phase
 
@@ -95,6 +97,28 @@ def test_controls_change_whose_errors_are_banked_and_when(tiny, mesh, kept):
     assert set(np.unique(cases.step)) <= ({0} if kept == "stale" else {0, 2, 4})
     newest = np.asarray(cases.context)[..., -1, :, :, :]
     assert np.all(newest == 0.0) == (kept == "foreign")
+
+
+@pytest.mark.parametrize("renewed", [False, True])
+def test_a_reference_may_be_the_network_in_training(tiny, mesh, renewed):
+    """Who looks at first makes zeros; renewed before every harvest, it makes what the averaged network does."""
+    generator, recycling = tiny.line(), Recycling(chains=4, oldest=3, harvest_every=2, capacity=8)
+    start = generator.init(jax.random.key(0))
+    blind = jax.tree.map(jnp.zeros_like, start)
+    gate = Gate(distance=10.0, mass=1e9)
+    state = recycle_phase(
+        generator,
+        start,
+        Reconsidered(params=blind, look=second_look(generator, 0.1), gate=gate),
+        tiny.Waves(),
+        recycling,
+        Schedule(updates=6, rows=4, frames=3),
+        jax.random.key(0),
+        mesh,
+        renew=(lambda reference, train: reference.replace(params=handed_out(train))) if renewed else None,
+    )
+    targets = np.asarray(recycling.bank().read(state.bank).target)
+    assert np.all(targets == 0.0) == (not renewed)
 
 
 def test_the_policy_shares_the_rows_out(tiny):

@@ -1,0 +1,272 @@
+"""What makes a remedy of a policy, a generator, a reference or settings, for the tables of `experiments.remedies`."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from experiments.arena import Arena, Trained, build_generator, gate_of
+from experiments.methods import Method, registered
+from experiments.phases import Job, recycle_with, scratch_with, tune_with
+from recycle_jax import flow_matching as fm
+from recycle_jax.errors.algebra import entry_error
+from recycle_jax.errors.bank import ErrorBank
+from recycle_jax.errors.draws import OwnDomain
+from recycle_jax.errors.inject import Gates
+from recycle_jax.errors.references import Reference
+from recycle_jax.errors.replacement import Nearest
+from recycle_jax.errors.retrieved import Retrieved
+from recycle_jax.errors.shifted import Shifted
+from recycle_jax.errors.slots import NoiseSlots, OneSlot, SlotMap
+from recycle_jax.generators.anchored import Anchored
+from recycle_jax.generators.base import Generator
+from recycle_jax.generators.codebook import make_codebook
+from recycle_jax.generators.context_noise import ContextNoise
+from recycle_jax.generators.discretised import Discretised
+from recycle_jax.generators.hierarchical import Hierarchical
+from recycle_jax.generators.provenance import Provenance
+from recycle_jax.generators.rectified_flow import RectifiedFlow
+from recycle_jax.policies.base import HistoryPolicy
+from recycle_jax.policies.clean import TeacherForcing
+from recycle_jax.policies.discrete import DiscreteHistory
+from recycle_jax.policies.one_step import OneStepErrors
+from recycle_jax.policies.recipe import recycle as recipe
+from recycle_jax.policies.unrolled import Unrolled
+from recycle_jax.training.recipe import Control
+from recycle_jax.training.stop import Stop
+
+REACH = 32
+"""Most frames between an anchor and the frames that follow it in training."""
+
+
+LIBRARY = 4096
+"""Real windows that a generated one is looked up in."""
+
+OWN = 0.5
+"""What a network is told of a history of its own, where it is told."""
+
+STOP = Stop(price=0.01, higher=False)
+"""Another share of B's cost must bring rollouts closer to their reference by that much mean square."""
+
+
+def tuned(policy: HistoryPolicy) -> Method:
+    """A policy from B's parameters on."""
+    return Method(run=lambda job: tune_with(job, policy, "tune"))
+
+
+def unrolled_gradient(steps: int, ramp: int = 0) -> Unrolled:
+    """A rollout with gradient through time. These networks are small: nothing is rematerialised, nor charged for."""
+    return Unrolled(steps=steps, gradient=True, rematerialise=False, ramp=ramp)
+
+
+def told(policy: HistoryPolicy, level: float, added: float = 0.0) -> Method:
+    """A policy from B's parameters on, and noise on the history while generating."""
+
+    def run(job: Job) -> Trained:
+        trained = tune_with(job, policy, "tune")
+        return dataclasses.replace(trained, generator=ContextNoise(inner=job.arena.generator, told=level, added=added))
+
+    return Method(run=run)
+
+
+def cooled(method: Method, twin: str = "", temperature: float = 0.5) -> Method:
+    """A remedy whose flow rolls out at a lower temperature, in training where it rolls out there and when judged."""
+    return Method(run=lambda job: _run_at(method, job, temperature), refuses=draws_nothing, twin=twin)
+
+
+def by_itself(method: Method, twin: str = "") -> Method:
+    """A remedy whose flow decides from B and clips whether it is cooled, as `policies.recycle` has it."""
+    return Method(run=lambda job: _run_at(method, job, _own_temperature(job)), refuses=draws_nothing, twin=twin)
+
+
+def told_own(method: Method) -> Method:
+    """A remedy whose network is told which history is its own."""
+
+    def run(job: Job) -> Trained:
+        return _run_with(method, job, Provenance(inner=job.arena.generator, own_level=OWN))
+
+    return Method(run=run, refuses=method.refuses)
+
+
+def in_recipe(method: Method, temperature: float | None = None, own_level: float | None = None) -> Method:
+    """The recipe, or what is taken apart, with the settings of `policies.recycle`; None leaves what it decides."""
+
+    def run(job: Job) -> Trained:
+        arena, usual = job.arena, recipe()
+        choices = dataclasses.replace(arena.choices, brake=None, flow_brake=None)
+        chosen = usual if own_level is None else dataclasses.replace(usual, own_level=own_level)
+        generator = _by_itself(job) if temperature is None else _at(arena.generator, temperature)
+        loose = dataclasses.replace(job, arena=dataclasses.replace(arena, choices=choices))
+        return _run_with(method, loose, chosen.told(generator))
+
+    return Method(run=run, refuses=method.refuses)
+
+
+def _own_temperature(job: Job) -> float:
+    """What the recipe decides from B and clips; 1 for a predictor, which has none."""
+    kept = _by_itself(job)
+    return kept.temperature if isinstance(kept, RectifiedFlow) else 1.0
+
+
+def _by_itself(job: Job) -> Generator:
+    """The arena's generator, cooled where the recipe decides so from B and clips, and told of nothing yet."""
+    arena = job.arena
+    frames = arena.generator.context_frames + arena.generator.chunk_frames
+    untold = dataclasses.replace(recipe(), own_level=0.0)
+    return untold.generator(arena.generator, job.base.params, arena.held_out.batch(2, 64, frames))
+
+
+def _at(generator: Generator, temperature: float) -> Generator:
+    if isinstance(generator, RectifiedFlow):
+        return dataclasses.replace(generator, temperature=temperature)
+    return generator
+
+
+def _run_at(method: Method, job: Job, temperature: float) -> Trained:
+    return _run_with(method, job, _at(job.arena.generator, temperature))
+
+
+def _run_with(method: Method, job: Job, generator: Generator) -> Trained:
+    """A remedy with another generator in the arena's place, which also rolls out unless the remedy brings its own."""
+    trained = method.run(dataclasses.replace(job, arena=dataclasses.replace(job.arena, generator=generator)))
+    return dataclasses.replace(trained, generator=trained.generator or generator)
+
+
+def draws_nothing(arena: Arena) -> str:
+    """For what changes how a generator draws."""
+    return "" if arena.kind == "flow" else "a deterministic predictor draws nothing, so that there is no temperature"
+
+
+def flows_only(arena: Arena) -> str:
+    """For methods that renoise frames to a level and sample on from there."""
+    return "" if arena.kind == "flow" else "a deterministic predictor has no noise levels to resample from"
+
+
+def discrete(codes: int, patch: int) -> Method:
+    """History made of codes, in training and while generating."""
+
+    def run(job: Job) -> Trained:
+        arena = job.arena
+        clips = arena.source(job.seed).batch(0, 64, 4).clip
+        codebook = make_codebook(clips, jax.random.key(job.seed), codes=codes, patch=patch)
+        trained = tune_with(job, DiscreteHistory(codebook=codebook), "tune")
+        return dataclasses.replace(trained, generator=Discretised(inner=arena.generator, codebook=codebook))
+
+    return Method(run=run)
+
+
+def another(build: Callable[[Arena], Generator], policy: HistoryPolicy = TeacherForcing()) -> Method:  # noqa: B008 (frozen)
+    """Another generator, from scratch, for B's and the extra budget together."""
+    return Method(run=lambda job: scratch_with(job, build(job.arena), policy, "scratch"))
+
+
+def sized(arena: Arena, context: int | None = None, **changes: Any) -> Generator:
+    """The arena's generator with another context or another network."""
+    net = dataclasses.replace(arena.net, **changes)
+    return build_generator(arena.kind, arena.held_out.shape, context or arena.generator.context_frames, net)
+
+
+def anchored(arena: Arena) -> Generator:
+    """One frame that stays, and the usual context behind it."""
+    return Anchored(inner=sized(arena, context=arena.generator.context_frames + 1))
+
+
+def hierarchical(stride: int) -> Callable[[Arena], Generator]:
+    """Keyframes `stride` apart, and one network more for the frames between them."""
+
+    def build(arena: Arena) -> Generator:
+        context = arena.generator.context_frames
+        key = sized(arena, context=context)
+        between = build_generator(arena.kind, arena.held_out.shape, context + 1, arena.net, chunk_frames=stride - 1)
+        return Hierarchical(key=key, between=between, stride=stride)
+
+    return build
+
+
+def slots_of(arena: Arena) -> SlotMap:
+    """Noise levels of a flow; one slot for a predictor."""
+    return NoiseSlots(steps=50) if arena.kind == "flow" else OneSlot()
+
+
+def one_step_errors(
+    gates: Gates, *, capacity: int = 500, target: fm.Target = fm.paper_target, aligned: bool = True
+) -> Method:
+    """Banked one-step errors with other gates, targets, slots or sizes than the published ones."""
+
+    def run(job: Job) -> Trained:
+        slots = slots_of(job.arena)
+        bank = ErrorBank(slots=slots.slots, capacity=capacity, replacement=Nearest(key=entry_error))
+        return tune_with(
+            job, OneStepErrors(bank=bank, slots=slots, gates=gates, target=target, aligned=aligned), "tune"
+        )
+
+    return Method(run=run)
+
+
+def published(preset: Callable[..., OneStepErrors]) -> Method:
+    """A preset of Stable Video Infinity."""
+    return Method(run=lambda job: tune_with(job, preset(slots=slots_of(job.arena)), "tune"))
+
+
+def recycled(reference: Callable[[Arena], Reference] = registered, **changes: object) -> Method:
+    """The recipe with another reference or other settings."""
+
+    def run(job: Job) -> Trained:
+        recycling = dataclasses.replace(job.arena.recycling, **changes)  # type: ignore[arg-type]
+        return recycle_with(job, reference(job.arena), "recycle", recycling)
+
+    return Method(run=run)
+
+
+def with_choices(**changes: object) -> Method:
+    """The recipe with other choices of how rollouts are registered."""
+
+    def run(job: Job) -> Trained:
+        choices = dataclasses.replace(job.arena.choices, **changes)  # type: ignore[arg-type]
+        return recycle_with(job, registered(dataclasses.replace(job.arena, choices=choices)), "recycle")
+
+    return Method(run=run)
+
+
+def one_domain(arena: Arena) -> str:
+    """For methods that tell domains apart."""
+    return "" if len(arena.held_out.domains) > 1 else f"{arena.world} has one domain only"
+
+
+def cross_own_domain(job: Job) -> Trained:
+    """Errors on other clips, but of the same domain."""
+    rule = OwnDomain(domains=len(job.arena.held_out.domains))
+    return recycled(case_rows=0, error_rows=1, rule=rule).run(job)
+
+
+def controlled(control: Callable[[Job], Control]) -> Method:
+    """The recipe with something taken from it."""
+    return in_recipe(Method(run=lambda job: recycle_with(job, registered(job.arena), "recycle", control=control(job))))
+
+
+def retrieved(job: Job) -> Trained:
+    """The nearest of some thousand real windows as reference; chains run free. The search is billed."""
+    arena, frames = job.arena, job.arena.generator.context_frames
+    windows = arena.source(job.seed).batch(0, LIBRARY, frames + arena.generator.chunk_frames).clip
+    usual = registered(arena)
+    reference = Retrieved(windows=windows, registration=usual.registration, gate=usual.gate)
+    return recycle_with(job, reference, "recycle", reference_flops=reference.flops_per_row(frames))
+
+
+def by_phase(arena: Arena, pull: float | None = None) -> Reference:
+    """Displacement found by phase correlation, of the frame as a whole and of any size."""
+    choices = arena.choices
+    return Shifted(pull=choices.pull if pull is None else pull, gate=gate_of(choices))
+
+
+def continued(arena: Arena) -> Reference:
+    """The simulator's reference."""
+    assert arena.continued is not None
+    return arena.continued
+
+
+def parametrised(arena: Arena, output: Callable[..., object]) -> Generator:
+    """The arena's generator with an unbounded network inside and another output around it."""
+    free = sized(arena, bounded=False)
+    return dataclasses.replace(free, network=output(free.network))  # type: ignore[type-var, attr-defined]

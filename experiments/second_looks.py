@@ -1,0 +1,55 @@
+"""One network for everything: a generator trained with noise is the denoiser of its own rollouts.
+
+A third of the extra budget trains B's network with independent noise on every frame of the history, the rest recycles
+with its own second look as reference (`errors.reconsidered`): no simulator, no clip and no other network, at the price
+of one step a harvested step. Who looks may be the network as that first third left it, as it is now, or averaged.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+from experiments.arena import Trained, gate_of
+from experiments.phases import Job, forward_calls, recycle_with, spending, tune_with
+from recycle_jax.errors.reconsidered import Reconsidered, second_look
+from recycle_jax.policies.forcing import DiffusionForcing
+from recycle_jax.training.average import handed_out
+from recycle_jax.training.loop import Renew
+from recycle_jax.typing import Params
+
+LEVEL = 0.1
+"""Standard deviation of the noise that rollouts are looked at through."""
+
+
+def frozen() -> Renew | None:
+    """Who looks stays as it was when recycling began."""
+    return None
+
+
+def newest() -> Renew | None:
+    """The parameters in training."""
+    return lambda reference, train: _looking(reference, train.params)
+
+
+def average() -> Renew | None:
+    """Their moving average, the one that is handed out."""
+    return lambda reference, train: _looking(reference, handed_out(train))
+
+
+def _looking(reference: Reconsidered, params: Params) -> Reconsidered:
+    return dataclasses.replace(reference, params=params)
+
+
+def reconsidered(who: Callable[[], Renew | None]) -> Callable[[Job], Trained]:
+    """See the module docstring."""
+
+    def run(job: Job) -> Trained:
+        arena = job.arena
+        forced = tune_with(spending(job, 1 / 3), DiffusionForcing(most=2 * LEVEL), "forced")
+        later = dataclasses.replace(spending(job, 2 / 3), base=forced)
+        reference = Reconsidered(
+            params=forced.params, look=second_look(arena.generator, LEVEL), gate=gate_of(arena.choices)
+        )
+        price = arena.generator.calls_per_step * forward_calls(arena, arena.generator)
+        return recycle_with(later, reference, "recycle", reference_flops=price, renew=who())
+
+    return run
