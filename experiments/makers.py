@@ -5,16 +5,18 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from experiments.arena import Arena, Trained, build_generator, gate_of
 from experiments.methods import Method, registered
 from experiments.phases import Job, recycle_with, scratch_with, tune_with
 from recycle_jax import flow_matching as fm
+from recycle_jax.data.worlds.base import project
 from recycle_jax.errors.algebra import entry_error
 from recycle_jax.errors.bank import ErrorBank
 from recycle_jax.errors.draws import OwnDomain
 from recycle_jax.errors.inject import Gates
-from recycle_jax.errors.references import Reference
+from recycle_jax.errors.references import Projected, Reference
 from recycle_jax.errors.replacement import Nearest
 from recycle_jax.errors.retrieved import Retrieved
 from recycle_jax.errors.shifted import Shifted
@@ -27,6 +29,7 @@ from recycle_jax.generators.discretised import Discretised
 from recycle_jax.generators.hierarchical import Hierarchical
 from recycle_jax.generators.provenance import Provenance
 from recycle_jax.generators.rectified_flow import RectifiedFlow
+from recycle_jax.policies.anchor import AnchoredHistory
 from recycle_jax.policies.base import HistoryPolicy
 from recycle_jax.policies.clean import TeacherForcing
 from recycle_jax.policies.discrete import DiscreteHistory
@@ -35,6 +38,7 @@ from recycle_jax.policies.recipe import recycle as recipe
 from recycle_jax.policies.unrolled import Unrolled
 from recycle_jax.training.recipe import Control
 from recycle_jax.training.stop import Stop
+from recycle_jax.typing import Clip
 
 REACH = 32
 """Most frames between an anchor and the frames that follow it in training."""
@@ -258,6 +262,30 @@ def by_phase(arena: Arena, pull: float | None = None) -> Reference:
     """Displacement found by phase correlation, of the frame as a whole and of any size."""
     choices = arena.choices
     return Shifted(pull=choices.pull if pull is None else pull, gate=gate_of(choices))
+
+
+def anchored_and_recycled(job: Job) -> Trained:
+    """An anchored generator for B's budget, and the recipe from there for the extra one."""
+    generator = anchored(job.arena)
+    policy = AnchoredHistory(inner=TeacherForcing(), reach=REACH)
+    base = scratch_with(job, generator, policy, "base", share=1.0 / (1.0 + job.arena.budget.extra))
+    there = dataclasses.replace(job, base=base, arena=dataclasses.replace(job.arena, generator=generator))
+    choices = dataclasses.replace(job.arena.choices, brake=None, flow_brake=None)
+    reference = registered(dataclasses.replace(job.arena, choices=choices))
+    return dataclasses.replace(recycle_with(there, reference, "recycle"), generator=generator)
+
+
+def projected(arena: Arena) -> Reference:
+    """What was generated, every frame but the first replaced by the nearest that the simulator can show."""
+    world = arena.simulator
+    assert world is not None
+
+    def nearest(clip: Clip) -> Clip:
+        ends = range(world.context_frames, len(clip) + 1)
+        shown = [project(world, clip[end - world.context_frames : end]) for end in ends]
+        return jnp.concatenate([clip[: world.context_frames - 1], jnp.stack(shown)])
+
+    return Projected(project=jax.vmap(nearest), gate=gate_of(arena.choices))
 
 
 def continued(arena: Arena) -> Reference:

@@ -132,7 +132,8 @@ def recycle_with(
     train, harvest = _recycling_flops(arena, recycling, 1000, reference_flops)
     updates = max(1, round(1000 * extra_flops(arena) / (train + harvest)))
     frames = arena.generator.context_frames + arena.generator.chunk_frames
-    schedule = _schedule(arena, updates, frames, SECOND_PHASE)
+    needed = recycling.policy(recycling.bank(), arena.generator).clip_frames(arena.generator)
+    schedule = _schedule(arena, updates, needed, SECOND_PHASE)
     schedule = dataclasses.replace(schedule, watch_every=ROUND * recycling.harvest_every)
     observer = job.observing(phase)
     watcher = Watcher(

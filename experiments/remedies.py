@@ -16,6 +16,7 @@ from experiments.makers import (
     REACH,
     STOP,
     anchored,
+    anchored_and_recycled,
     another,
     by_itself,
     by_phase,
@@ -31,6 +32,7 @@ from experiments.makers import (
     one_domain,
     one_step_errors,
     parametrised,
+    projected,
     published,
     recycled,
     retrieved,
@@ -167,6 +169,7 @@ PARTS: dict[str, Method] = {
     "ours:phase,free": recycled(functools.partial(by_phase, pull=0.0)),
     "ours:washed": Method(run=recycled_and_washed),
     "recycle_continued": Method(run=recycled(continued).run, refuses=needs_simulator),
+    "projected": Method(run=recycled(projected).run, refuses=needs_world),
     "ours:free_chains": with_choices(pull=0.0),
     "ours:dense": with_choices(cells=8),
     "ours:no_noise": recycled(noise=0.0),
@@ -188,6 +191,7 @@ PARTS: dict[str, Method] = {
 
 ABLATIONS: dict[str, Method] = {
     **ONE_STEP,
+    "anchored:recycled": Method(run=anchored_and_recycled),
     "corrected_shared:matched": Method(run=at_matched_calls(corrected_shared), refuses=draws_nothing),
     **{name: in_recipe(method) for name, method in PARTS.items()},
     "ours:told": IN_DISGUISE,

@@ -18,10 +18,11 @@ from recycle_jax.errors.references import Gate, Reference
 from recycle_jax.errors.registered import Registered
 from recycle_jax.errors.replacement import Replacement, Ring
 from recycle_jax.errors.threshold import AdaptiveThreshold
-from recycle_jax.generators.base import Generator, own_level_of
+from recycle_jax.generators.base import Generator, anchors_of, own_level_of
 from recycle_jax.generators.provenance import Provenance, can_be_told
 from recycle_jax.generators.rectified_flow import RectifiedFlow
 from recycle_jax.generators.temperature import cooled
+from recycle_jax.policies.anchor import AnchoredHistory
 from recycle_jax.policies.base import ExamplePolicy
 from recycle_jax.policies.clean import TeacherForcing
 from recycle_jax.policies.mixture import Mixture
@@ -49,6 +50,8 @@ class Recycling:
         noise: white noise up to this standard deviation on every history with errors, its level told; 0 for none.
         clean_noise: the same on real history; None for none where the network is told which history is its own, and for
             `noise` where it is not, since one answer must then do for both.
+        reach: where the generator keeps anchors, most frames left out between them and the recent ones on real history;
+            as long as the oldest rollout, so that both kinds of history show the same.
         rule: how cases are drawn; `errors.draws` has draws balanced over domains and by score, and for cross-sample
             errors draws from the clip's own domain.
         replacement: which case gives way to a new one; `errors.eviction` has others than the oldest.
@@ -69,6 +72,7 @@ class Recycling:
     case_weight: float = 1.0
     noise: float = 0.03
     clean_noise: float | None = None
+    reach: int = 32
     rule: AnySlot | DrawRule | OwnDomain = AnySlot()
     replacement: Replacement = Ring()
     threshold: AdaptiveThreshold | None = None
@@ -91,7 +95,7 @@ class Recycling:
             threshold=self.threshold,
         )
 
-    def policy(self, bank: ErrorBank, generator: Generator, remake: Remake | None = None) -> Mixture:
+    def policy(self, bank: ErrorBank, generator: Generator, remake: Remake | None = None) -> ExamplePolicy:
         """Clean and banked history, row by row; `remake` changes the errors of replayed cases, for controls."""
         usual = 0.0 if own_level_of(generator) else self.noise
         clean_noise = usual if self.clean_noise is None else self.clean_noise
@@ -107,7 +111,8 @@ class Recycling:
             (self.error_rows, add),
             (self.disguised_rows, own),
         )
-        return Mixture(parts=tuple((rows, policy) for rows, policy in shares if rows))
+        rows = Mixture(parts=tuple((rows, policy) for rows, policy in shares if rows))
+        return AnchoredHistory(inner=rows, reach=self.reach) if anchors_of(generator) else rows
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

@@ -138,6 +138,7 @@ _MORE = (
         "recycling, nearest window",
         "The nearest of 4,096 real windows, moved onto the rollout, is the target.",
     ),
+    ("projected", "recycling, projected target", "What was generated, made valid by the simulator, is the target."),
     (
         "reconsidered",
         "recycling, own second look",

@@ -16,6 +16,7 @@ from recycle_jax.generators.predictor import Predictor
 from recycle_jax.generators.provenance import Provenance
 from recycle_jax.generators.rectified_flow import RectifiedFlow
 from recycle_jax.models.base import Network
+from recycle_jax.policies.anchor import AnchoredHistory
 from recycle_jax.policies.clean import TeacherForcing
 from recycle_jax.policies.noise import NoiseAugmentation
 from recycle_jax.policies.recipe import Recycling
@@ -90,3 +91,11 @@ def test_rules_of_the_bank_reach_bank_and_policy():
     _, (_, replay), (_, add) = settings.policy(bank, predictor).parts
     assert replay.rule is rule and add.rule is rule
     assert (replay.weight, add.weight) == (0.25, 0.25)
+
+
+def test_an_anchored_generator_meets_its_anchors_at_every_distance(predictor):
+    plain, recycling = Anchored(inner=predictor), Recycling(reach=7)
+    policy = recycling.policy(recycling.bank(), plain)
+    assert isinstance(policy, AnchoredHistory) and policy.reach == 7
+    assert policy.inner == recycling.policy(recycling.bank(), predictor)
+    assert policy.clip_frames(plain) == predictor.context_frames + predictor.chunk_frames + 7
