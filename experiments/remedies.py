@@ -175,6 +175,7 @@ PARTS: dict[str, Method] = {
     "ours:no_noise": recycled(noise=0.0),
     "ours:young": recycled(oldest=4),
     "ours:old": recycled(oldest=96),
+    "ours:paced": recycled(paced=True),
     "ours:cross_sample": recycled(case_rows=0, error_rows=1),
     "ours:cross_own_domain": Method(run=cross_own_domain, refuses=one_domain),
     "ours:more_clean": recycled(clean_rows=3),

@@ -3,7 +3,10 @@
 A chain is one rollout that goes on from where the last harvest left it, so that a case of age 32 costs one
 generator step and not 32. Ages are per frame: a frame of the start clip has age 0, a frame made by the n-th
 step since the start has age n. A chain starts anew on real video when it reaches its own age limit (limits are
-staggered, so that the bank holds all ages at once) or when the accept gate of the reference says that it is lost.
+staggered, so that the bank holds all ages at once) or when the accept gate of the reference says that it is lost. Where
+chains are paced, all limits begin at the youngest age and follow what the generator can bear:
+
+    limit <- U(1, 2) limit    where the chain came to its limit,        limit / 2    where it was lost         (1)
 
 Frames that the generator keeps at the head of its context (`generators.anchored`) are real and stay: references see
 the frames behind them.
@@ -81,11 +84,13 @@ class Harvest:
         generator: who rolls out.
         oldest: largest age of a banked frame, in steps.
         youngest: cases whose newest frame is younger are not banked.
+        paced: whether limits follow (1) of the module docstring, in place of being drawn from all ages.
     """
 
     generator: Generator
     oldest: int = 32
     youngest: int = 1
+    paced: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.youngest <= self.oldest:
@@ -99,9 +104,10 @@ class Harvest:
         return self.generator.context_frames + ahead
 
     def start(self, batch: Batch) -> Chains:
-        """Chains at age 0 on real clips, with limits spread evenly over the ages."""
+        """Chains at age 0 on real clips, with limits spread evenly over the ages; at the youngest where paced."""
         clip, b = batch.clip, batch.clip.shape[0]
-        limit = self.youngest + (jnp.arange(b, dtype=jnp.int32) * (self.oldest - self.youngest + 1)) // b
+        spread = 0 if self.paced else self.oldest - self.youngest + 1
+        limit = self.youngest + (jnp.arange(b, dtype=jnp.int32) * spread) // b
         return Chains(
             context=clip[:, : self.generator.context_frames],
             ages=jnp.zeros((b, self.generator.context_frames), jnp.int32),
@@ -222,12 +228,18 @@ class Harvest:
             lost=chains.lost + jnp.logical_not(accept).astype(jnp.int32),
         )
         over = jnp.logical_not(accept) | (position > chains.limit)
-        restart = dataclasses.replace(fresh, limit=self._limits(keys), lost=moved.lost)
+        limit = self._paced(keys, chains.limit, accept) if self.paced else self._limits(keys)
+        restart = dataclasses.replace(fresh, limit=limit, lost=moved.lost)
         return jax.tree.map(lambda a, b: _rows(over, a, b), restart, moved)
 
     def _limits(self, keys: RowKeys) -> RowInts:
         draw = lambda key: jax.random.randint(key, (), self.youngest, self.oldest + 1)  # noqa: E731
         return jax.vmap(draw)(keys)
+
+    def _paced(self, keys: RowKeys, limit: RowInts, accept: RowFlags) -> RowInts:
+        """Equation (1), of whole steps between the youngest and the oldest age."""
+        longer = jax.vmap(lambda key, most: jax.random.randint(key, (), most, 2 * most + 1))(keys, limit)
+        return jnp.clip(jnp.where(accept, longer, limit // 2), self.youngest, self.oldest)
 
 
 def _three(keys: RowKeys) -> tuple[RowKeys, RowKeys, RowKeys]:

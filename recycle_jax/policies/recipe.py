@@ -38,6 +38,7 @@ class Recycling:
     Attributes:
         chains: persistent rollouts.
         oldest: largest age of a case, in steps.
+        paced: whether ages grow with what the generator can bear, see `errors.harvest`, in place of all from the start.
         harvest_every: updates between harvests.
         harvest_steps: generator steps of every chain in a harvest.
         capacity: cases the bank holds, over all shards.
@@ -61,6 +62,7 @@ class Recycling:
 
     chains: int = 32
     oldest: int = 32
+    paced: bool = False
     harvest_every: int = 20
     harvest_steps: int = 4
     capacity: int = 2048

@@ -163,6 +163,7 @@ _MORE = (
     ("ours:cool", "ours, half the temperature", "The flow is cooled whether or not the next frame can be foretold."),
     ("ours:cold", "ours, temperature 0", "The flow always gives the same frame."),
     ("ours:old", "ours, ages to 96", "Errors of up to 96 steps."),
+    ("ours:paced", "ours, paced ages", "Errors grow older as the generator bears it, from one step on."),
     ("ours:more_clean", "ours, three clean rows a case", "A quarter of the rows are cases."),
     ("ours:more_cases", "ours, three cases a clean row", "Three quarters of the rows are cases."),
     ("ours:reservoir", "ours, reservoir", "Old cases give way at random, none sooner than others."),

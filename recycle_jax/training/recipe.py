@@ -124,7 +124,7 @@ def recycle_phase(
     `renew` is for references that hold the network in training (`errors.reconsidered`), see `Harvesting`.
     """
     optimizer, bank = adam.build(schedule.updates), recycling.bank()
-    harvest = Harvest(generator=generator, oldest=recycling.oldest)
+    harvest = Harvest(generator=generator, oldest=recycling.oldest, paced=recycling.paced)
     harvesting = Harvesting(
         program=make_harvest(harvest, bank, mesh, recycling.harvest_steps),
         reference=place(reference, mesh, ROLES.params),
