@@ -27,8 +27,8 @@ import numpy as np
 from experiments.arena import Arena, Budget, Choices, Judge, Net, build_generator
 from experiments.contest import Contest, Share, conclude, run_contest
 from experiments.judging import Judging, footage_bands, footage_statistics, footage_windows
-from experiments.makers import by_itself, cooled
-from experiments.methods import METHODS, Method, serves_all
+from experiments.makers import cooled
+from experiments.methods import METHODS, Method
 from experiments.remedies import IN_DISGUISE
 from recycle_jax.cli import parse
 from recycle_jax.data.arrays import ArrayClips
@@ -44,12 +44,13 @@ from recycle_jax.sharding import make_mesh
 TABLE: dict[str, Method] = {
     **{name: METHODS[name] for name in ("b", "b_plus", "noise")},
     "cooled": cooled(METHODS["b_plus"]),
-    "ours": dataclasses.replace(by_itself(METHODS["recycle"]), refuses=serves_all),
-    "ours:cool": cooled(METHODS["recycle"]),
+    "ours": in_recipe(METHODS["recycle"]),
+    "ours:unmended": in_recipe(recycled(mended=0.0)),
+    "ours:cool": in_recipe(recycled(mended=0.0), temperature=0.5),
     "ours:told": IN_DISGUISE,
 }
-"""The recipe of `policies.recycle`, the same cooled in any case and told of its own frames, and what they are compared
-with."""
+"""The recipe of `policies.recycle`, and what it is compared with: the same without mended frames, then cooled in any
+case, or told of its own frames."""
 
 QUESTION = "How long do rollouts of a generator of real footage look like real footage?"
 

@@ -97,14 +97,19 @@ def in_recipe(method: Method, temperature: float | None = None, own_level: float
     """The recipe, or what is taken apart, with the settings of `policies.recycle`; None leaves what it decides."""
 
     def run(job: Job) -> Trained:
-        arena, usual = job.arena, recipe()
-        choices = dataclasses.replace(arena.choices, brake=None, flow_brake=None)
+        arena, usual = as_recipe(job.arena), recipe()
         chosen = usual if own_level is None else dataclasses.replace(usual, own_level=own_level)
         generator = _by_itself(job) if temperature is None else _at(arena.generator, temperature)
-        loose = dataclasses.replace(job, arena=dataclasses.replace(arena, choices=choices))
-        return _run_with(method, loose, chosen.told(generator))
+        return _run_with(method, dataclasses.replace(job, arena=arena), chosen.told(generator))
 
     return Method(run=run, refuses=method.refuses)
+
+
+def as_recipe(arena: Arena) -> Arena:
+    """The arena with the choices of `policies.recycle` in place of those that settings are screened from."""
+    choices = dataclasses.replace(arena.choices, brake=None, flow_brake=None)
+    recycling = dataclasses.replace(arena.recycling, mended=recipe().recycling.mended)
+    return dataclasses.replace(arena, choices=choices, recycling=recycling)
 
 
 def _own_temperature(job: Job) -> float:
@@ -266,13 +271,11 @@ def by_phase(arena: Arena, pull: float | None = None) -> Reference:
 
 def anchored_and_recycled(job: Job) -> Trained:
     """An anchored generator for B's budget, and the recipe from there for the extra one."""
-    generator = anchored(job.arena)
+    generator, arena = anchored(job.arena), as_recipe(job.arena)
     policy = AnchoredHistory(inner=TeacherForcing(), reach=REACH)
-    base = scratch_with(job, generator, policy, "base", share=1.0 / (1.0 + job.arena.budget.extra))
-    there = dataclasses.replace(job, base=base, arena=dataclasses.replace(job.arena, generator=generator))
-    choices = dataclasses.replace(job.arena.choices, brake=None, flow_brake=None)
-    reference = registered(dataclasses.replace(job.arena, choices=choices))
-    return dataclasses.replace(recycle_with(there, reference, "recycle"), generator=generator)
+    base = scratch_with(job, generator, policy, "base", share=1.0 / (1.0 + arena.budget.extra))
+    there = dataclasses.replace(job, base=base, arena=dataclasses.replace(arena, generator=generator))
+    return dataclasses.replace(recycle_with(there, registered(arena), "recycle"), generator=generator)
 
 
 def projected(arena: Arena) -> Reference:

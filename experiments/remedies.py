@@ -1,10 +1,10 @@
 """Every remedy for drift that the comparison knows, each with the few settings that are screened.
 
 An id is `FAMILY` or `FAMILY=SETTING`. Screening picks one setting a family, by the rule of `experiments.compare`, and
-every family has at most four: equal tuning. Two that were thought of last (`TOLD`) make six of the recipe, and five of
-its best rival. What is taken apart in recycling (`ABLATIONS`, `FAMILY:PIECE`) and what it must beat (`CONTROLS`) change
-one thing in that recipe; ablations are not chosen from, all of them are shown. Sources of the methods are in the
-modules of `recycle_jax.policies`, `recycle_jax.generators` and `recycle_jax.errors` that hold them.
+every family has at most four: equal tuning. Those that were thought of last (`TOLD`, `GUESSED`) make nine of the
+recipe, and five of one rival. What is taken apart in recycling (`ABLATIONS`, `FAMILY:PIECE`) and what it must beat
+(`CONTROLS`) change one thing in that recipe; ablations are not chosen from, all of them are shown. Sources of the
+methods are in the modules of `recycle_jax.policies`, `recycle_jax.generators` and `recycle_jax.errors` that hold them.
 """
 
 import dataclasses
@@ -154,7 +154,7 @@ ONE_STEP: dict[str, Method] = {
 }
 """The published pieces alone, and with one thing changed."""
 
-IN_DISGUISE = in_recipe(recycled(disguised_rows=1, case_rows=2, case_weight=0.3), own_level=OWN)
+IN_DISGUISE = in_recipe(recycled(disguised_rows=1, case_rows=2, case_weight=0.3, mended=0.0), own_level=OWN)
 """Recycling of a network that is told of its own frames, some real history in disguise, cases of less weight."""
 
 PARTS: dict[str, Method] = {
@@ -172,6 +172,7 @@ PARTS: dict[str, Method] = {
     "projected": Method(run=recycled(projected).run, refuses=needs_world),
     "ours:free_chains": with_choices(pull=0.0),
     "ours:dense": with_choices(cells=8),
+    "ours:unmended": recycled(mended=0.0),
     "ours:no_noise": recycled(noise=0.0),
     "ours:young": recycled(oldest=4),
     "ours:old": recycled(oldest=96),
@@ -219,12 +220,20 @@ BYSTANDERS: dict[str, Method] = {
 """A still picture and real video, to see that the judge knows them."""
 
 TOLD: dict[str, Method] = {
-    "ours=told": in_recipe(recycled(case_weight=0.3), own_level=OWN),
+    "ours=told": in_recipe(recycled(case_weight=0.3, mended=0.0), own_level=OWN),
     "ours=told,disguised": IN_DISGUISE,
     "pushforward=1,told": told_own(RIVALS["pushforward=1"]),
 }
 """The recipe with a network that is told of its own frames, first without and then with real history in disguise.
 Thought of last, and more settings than four; so the best of the rivals that were done by then is told too."""
+
+GUESSED: dict[str, Method] = {
+    "ours=mended": in_recipe(recycled(mended=0.5)),
+    "ours=guessed": in_recipe(recycled(guessed=0.5, mended=0.0)),
+    "ours=mended,guessed": in_recipe(recycled(mended=0.5, guessed=0.5)),
+}
+"""The recipe with errors that come and go from frame to frame, in cases, in real history, and in both. Thought of when
+scheduled sampling had kept 95 % of the rollouts of the predictor's ball, more than the recipe."""
 
 COOLED: dict[str, Method] = {
     "ours=loose,cooled": by_itself(OURS["ours=loose"], twin="ours=loose"),
@@ -254,6 +263,7 @@ REMEDIES: dict[str, Method] = {
     **RIVALS,
     **COOLED,
     **TOLD,
+    **GUESSED,
     **ABLATIONS,
     **CONTROLS,
     **BYSTANDERS,

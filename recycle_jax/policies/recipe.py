@@ -2,10 +2,12 @@
 
 Rounds of harvest and correction from a trained generator on: every harvest rolls persistent chains on by a few steps,
 moves them and the recorded clips onto each other (`errors.registered`) and banks a case a step; every correction draws
-clean clips and banked cases, half and half, with light noise on all histories. A flow rolls out at a lower temperature,
-then and afterwards, where the next frame follows from the context (`generators.temperature`): what a draw adds there is
-jitter, and jitter in a history is a speed that walks, which no target can mend. It needs clips, and no simulator and no
-other network. `recycle()` gives settings, reference and temperature together; `training.recipe` runs them.
+clean clips and banked cases, half and half, with light noise on all histories. Half of a case's frames, each for
+itself, are the reference's version of them, so that errors come and go from frame to frame and a network learns to ask
+whether two frames agree before it reads a speed off them. A flow rolls out at a lower temperature, then and afterwards,
+where the next frame follows from the context (`generators.temperature`): what a draw adds there is jitter, and jitter
+in a history is a speed that walks, which no target can mend. It needs clips, and no simulator and no other network.
+`recycle()` gives settings, reference and temperature together; `training.recipe` runs them.
 """
 
 import dataclasses
@@ -28,6 +30,7 @@ from recycle_jax.policies.clean import TeacherForcing
 from recycle_jax.policies.mixture import Mixture
 from recycle_jax.policies.noise import NoiseAugmentation
 from recycle_jax.policies.replay import AddErrors, ReplayCases
+from recycle_jax.policies.scheduled import ScheduledSampling
 from recycle_jax.typing import Params
 
 
@@ -51,6 +54,9 @@ class Recycling:
         noise: white noise up to this standard deviation on every history with errors, its level told; 0 for none.
         clean_noise: the same on real history; None for none where the network is told which history is its own, and for
             `noise` where it is not, since one answer must then do for both.
+        mended: probability that a frame of a case's context is the reference's version of it.
+        guessed: probability that a frame of real history is the generator's own guess of it, one step from real frames,
+            as in scheduled sampling (`policies.scheduled`), at its cost, without noise; 0 leaves real history alone.
         reach: where the generator keeps anchors, most frames left out between them and the recent ones on real history;
             as long as the oldest rollout, so that both kinds of history show the same.
         rule: how cases are drawn; `errors.draws` has draws balanced over domains and by score, and for cross-sample
@@ -74,6 +80,8 @@ class Recycling:
     case_weight: float = 1.0
     noise: float = 0.03
     clean_noise: float | None = None
+    mended: float = 0.0
+    guessed: float = 0.0
     reach: int = 32
     rule: AnySlot | DrawRule | OwnDomain = AnySlot()
     replacement: Replacement = Ring()
@@ -102,9 +110,18 @@ class Recycling:
         usual = 0.0 if own_level_of(generator) else self.noise
         clean_noise = usual if self.clean_noise is None else self.clean_noise
         clean: ExamplePolicy = NoiseAugmentation(most=clean_noise) if clean_noise else TeacherForcing()
+        if self.guessed:
+            clean = ScheduledSampling(share=self.guessed)
         # A case brings its own target, so that it is at home in any row.
         of_cases = AnySlot() if isinstance(self.rule, OwnDomain) else self.rule
-        replay = ReplayCases(bank=bank, noise=self.noise, remake=remake, rule=of_cases, weight=self.case_weight)
+        replay = ReplayCases(
+            bank=bank,
+            noise=self.noise,
+            remake=remake,
+            rule=of_cases,
+            weight=self.case_weight,
+            mended=self.mended,
+        )
         add = AddErrors(bank=bank, noise=self.noise, rule=self.rule, weight=self.case_weight)
         own = NoiseAugmentation(most=self.noise, disguised=True)
         shares = (
@@ -159,21 +176,28 @@ def recycle(
     noise: float = 0.05,
     pull: float = 0.5,
     brake: float | None = None,
+    mended: float = 0.5,
     temperature: float = 0.5,
     own_level: float = 0.0,
 ) -> Recipe:
     """The recipe; see `errors.registered` for what `pull` and `brake` do, `Recycling` for the other settings.
 
-    The defaults were chosen among four settings by the screening of `experiments.compare`.
+    The defaults were chosen among nine settings by the screening of `experiments.compare`.
 
     Args:
         noise: strongest white noise on every history with errors, in frame units.
         pull: share of its displacement that a chain takes back at every step.
         brake: share of its change of displacement that a chain takes back; None moves new frames only.
+        mended: probability that a frame of a replayed history is the reference's version of it.
         temperature: of a flow's sampler where the next frame follows from the context; 1 wherever rollouts must differ.
         own_level: what the network is told of a history of its own; 0 makes one answer do for real history too, which
             lasts longer. With .5 and `Recycling(disguised_rows=1, case_rows=2, case_weight=0.3)` one-step loss on real
             history is lower, see `experiments/NOTES.md`.
     """
     reference = Registered(pull=pull, brake=brake, gate=Gate(distance=0.03, mass=0.5))
-    return Recipe(reference=reference, recycling=Recycling(noise=noise), temperature=temperature, own_level=own_level)
+    return Recipe(
+        reference=reference,
+        recycling=Recycling(noise=noise, mended=mended),
+        temperature=temperature,
+        own_level=own_level,
+    )

@@ -18,6 +18,7 @@ from recycle_jax.errors.bank import AnySlot, ErrorBank
 from recycle_jax.errors.controls import Remake
 from recycle_jax.errors.draws import DrawRule, OwnDomain
 from recycle_jax.errors.harvest import Case
+from recycle_jax.errors.inject import require_probability
 from recycle_jax.generators.base import Generator, clean_example, own_level_of, split_clip
 from recycle_jax.policies.base import Drawn, ExamplePolicy, choose_rows
 from recycle_jax.policies.noise import noisy_context
@@ -35,6 +36,8 @@ class ReplayCases(ExamplePolicy):
         remake: what errors are turned into, for the controls of `errors.controls`; None leaves them as they are.
         rule: how cases are drawn, `AnySlot` or one of `errors.draws`, whose weights keep the loss unbiased.
         weight: of a case in the loss; that of a clean row is 1.
+        mended: probability that a frame of the context is the reference's version of it, each frame for itself: errors
+            that come and go from frame to frame, under the same target.
     """
 
     bank: ErrorBank
@@ -42,6 +45,10 @@ class ReplayCases(ExamplePolicy):
     remake: Remake | None = None
     rule: AnySlot | DrawRule = AnySlot()
     weight: float = 1.0
+    mended: float = 0.0
+
+    def __post_init__(self) -> None:
+        require_probability("mended", self.mended)
 
     def examples(self, params: Params, generator: Generator, bank: PyTree, batch: Batch, keys: RowKeys) -> Drawn:
         """Cases where the bank has them, clean rows elsewhere."""
@@ -62,6 +69,11 @@ class ReplayCases(ExamplePolicy):
         return Drawn(example=example, clean=jnp.logical_not(found), found=found)
 
     def _history(self, case: Case, keys: RowKeys) -> Frames:
+        if self.mended:
+            keys, of_mending = fm.split_rows(keys, 2)
+            draw = lambda key: jax.random.bernoulli(key, self.mended, case.context.shape[1:2])  # noqa: E731
+            whole = jax.vmap(draw)(of_mending)[:, :, None, None, None]
+            case = dataclasses.replace(case, context=jnp.where(whole, case.clean_context, case.context))
         if self.remake is None:
             return case.context
         clean = case.clean_context.astype(jnp.float32)

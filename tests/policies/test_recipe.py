@@ -20,12 +20,14 @@ from recycle_jax.policies.anchor import AnchoredHistory
 from recycle_jax.policies.clean import TeacherForcing
 from recycle_jax.policies.noise import NoiseAugmentation
 from recycle_jax.policies.recipe import Recycling
+from recycle_jax.policies.replay import ReplayCases
+from recycle_jax.policies.scheduled import ScheduledSampling
 
 
 def test_the_defaults_serve_slow_and_fast_motion_without_a_simulator():
     recipe = policies.recycle()
     assert isinstance(recipe.reference, Registered) and recipe.reference.registration.time
-    assert recipe.reference.brake is None and recipe.recycling == Recycling(noise=0.05)
+    assert recipe.reference.brake is None and recipe.recycling == Recycling(noise=0.05, mended=0.5)
     assert (recipe.temperature, recipe.own_level) == (0.5, 0.0)
 
 
@@ -91,6 +93,12 @@ def test_rules_of_the_bank_reach_bank_and_policy():
     _, (_, replay), (_, add) = settings.policy(bank, predictor).parts
     assert replay.rule is rule and add.rule is rule
     assert (replay.weight, add.weight) == (0.25, 0.25)
+
+
+def test_real_history_may_hold_own_guesses(predictor):
+    recycling = Recycling(guessed=0.5)
+    parts = recycling.policy(recycling.bank(), predictor).parts
+    assert parts[0] == (1, ScheduledSampling(share=0.5)) and isinstance(parts[1][1], ReplayCases)
 
 
 def test_an_anchored_generator_meets_its_anchors_at_every_distance(predictor):

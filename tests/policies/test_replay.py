@@ -66,6 +66,18 @@ def test_a_case_is_replayed_whole(predictor, batch_of, keys_of):
     assert not np.any(drawn.clean) and np.all(drawn.found)
 
 
+def test_frames_of_a_case_are_mended_each_for_itself(predictor, batch_of, keys_of):
+    """Whole rows stay under the case's target, whatever became of their frames."""
+    state, rows = bank_state(predictor, FULL), 64
+    drawn = examples(ReplayCases(bank=BANK, mended=0.25), predictor, state, batch_of(rows), keys_of(rows))
+    frames = np.asarray(drawn.example.context)[..., 0, 0, 0]
+    assert set(np.unique(frames)) == {0.25, 0.5} and 0.1 < np.mean(frames == 0.25) < 0.4
+    assert {tuple(row) for row in frames} == {(0.5, 0.5), (0.25, 0.5), (0.5, 0.25), (0.25, 0.25)}
+    assert np.all(drawn.example.x0 == 0.125) and not np.any(drawn.clean)
+    with pytest.raises(ValueError, match="mended=1.5"):
+        ReplayCases(bank=BANK, mended=1.5)
+
+
 def test_a_case_is_replayed_under_its_own_condition(predictor, batch_of, keys_of):
     """Rows of the empty shard keep the batch's."""
     told = lambda value, rows: {"push": jnp.full((rows, 1), value, jnp.float32)}  # noqa: E731
