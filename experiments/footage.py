@@ -27,7 +27,7 @@ import numpy as np
 from experiments.arena import Arena, Budget, Choices, Judge, Net, build_generator
 from experiments.contest import Contest, Share, conclude, run_contest
 from experiments.judging import Judging, footage_bands, footage_statistics, footage_windows
-from experiments.makers import cooled
+from experiments.makers import cooled, in_recipe, recycled
 from experiments.methods import METHODS, Method
 from experiments.remedies import IN_DISGUISE
 from recycle_jax.cli import parse
