@@ -249,9 +249,19 @@ def cross_own_domain(job: Job) -> Trained:
     return recycled(case_rows=0, error_rows=1, rule=rule).run(job)
 
 
-def controlled(control: Callable[[Job], Control]) -> Method:
-    """The recipe with something taken from it."""
-    return in_recipe(Method(run=lambda job: recycle_with(job, registered(job.arena), "recycle", control=control(job))))
+def controlled(control: Callable[[Job], Control], **changes: object) -> Method:
+    """The recipe with something taken from it, and other settings."""
+
+    def run(job: Job) -> Trained:
+        recycling = dataclasses.replace(job.arena.recycling, **changes)  # type: ignore[arg-type]
+        return recycle_with(job, registered(job.arena), "recycle", recycling, control=control(job))
+
+    return in_recipe(Method(run=run))
+
+
+def stale(job: Job) -> Control:
+    """The first five harvests and none after them."""
+    return Control(until=5 * job.arena.recycling.harvest_every)
 
 
 def retrieved(job: Job) -> Trained:

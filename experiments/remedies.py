@@ -37,6 +37,7 @@ from experiments.makers import (
     recycled,
     retrieved,
     sized,
+    stale,
     told,
     told_own,
     tuned,
@@ -208,7 +209,8 @@ CONTROLS: dict[str, Method] = {
     "phase_randomised=2": controlled(lambda job: Control(remake=PhaseRandomised(amplitude=2.0))),
     "shuffled=0.5": controlled(lambda job: Control(remake=Shuffled(amplitude=0.5))),
     "shuffled=1": controlled(lambda job: Control(remake=Shuffled())),
-    "stale": controlled(lambda job: Control(until=5 * job.arena.recycling.harvest_every)),
+    "stale": controlled(stale),
+    "stale:unmended": controlled(stale, mended=0.0),
     "foreign": controlled(lambda job: Control(rolls_out=job.base_of(job.seed + 1000).params)),
 }
 """What recycling must beat, or own errors do not matter."""

@@ -178,6 +178,7 @@ _MORE = (
     ("phase_randomised", "control: random phases", "Errors of the same spectrum and colours, without their shape."),
     ("shuffled", "control: shuffled", "Errors of other clips in place of a clip's own."),
     ("stale", "control: stale bank", "The first rounds' errors, never refreshed."),
+    ("stale:unmended", "control: stale, no frame mended", "The same of the recipe without mended frames."),
     ("foreign", "control: another model's", "The errors of another model's rollouts."),
     ("copy_last", "still picture", "The last real frame for ever; it must leave the bands at once."),
     ("real", "real video", "The simulator run on from the same start; it must stay inside the bands."),
