@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 from experiments.arena import Trained, gate_of
 from experiments.phases import Job, forward_calls, recycle_with, spending, tune_with
-from recycle_jax.errors.reconsidered import Reconsidered, second_look
+from recycle_jax.errors.reconsidered import Reconsidered
+from recycle_jax.generators.context_noise import second_look
 from recycle_jax.policies.forcing import DiffusionForcing
 from recycle_jax.training.average import handed_out
 from recycle_jax.training.loop import Renew

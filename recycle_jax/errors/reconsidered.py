@@ -24,8 +24,6 @@ from flax import struct
 from jax import Array
 
 from recycle_jax.errors.references import Gate, Referred
-from recycle_jax.generators.base import Generator
-from recycle_jax.generators.context_noise import ContextNoise
 from recycle_jax.typing import Frames, Params, RowKeys
 
 SecondLook = Callable[[Params, Frames, RowKeys], Frames]
@@ -38,7 +36,7 @@ class Reconsidered:
 
     Attributes:
         params: of who looks (the only leaves).
-        look: equation (1) for one draw, from `second_look` (static).
+        look: equation (1) for one draw, such as `generators.context_noise.second_look` (static).
         draws: how many are averaged, at least 1 (static).
         gate: which cases are kept, by the distance between first and second look (static).
     """
@@ -67,20 +65,3 @@ class Reconsidered:
         target = jnp.mean(jax.lax.map(drawn, jnp.arange(self.draws, dtype=jnp.int32)), axis=0)
         accept, score = self.gate(chunk, target)
         return Referred(target=target, clean_context=context, accept=accept, score=score)
-
-
-def second_look(generator: Generator, level: float) -> SecondLook:
-    """A step of `generator` from a context with white noise of standard deviation `level`, which it is told.
-
-    Raises:
-        ValueError: if `level` is not in (0, 1].
-        TypeError: if the generator has no network of its own that can be told, see `generators.context_noise`.
-    """
-    if not 0.0 < level <= 1.0:
-        raise ValueError(f"level is {level}, must lie in (0, 1]: without noise the second look is the first")
-    looking = ContextNoise(inner=generator, told=level, added=level)
-
-    def look(params: Params, context: Frames, keys: RowKeys) -> Frames:
-        return looking.step(params, looking.begin(params, context, None), keys, None)[1]
-
-    return look

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from recycle_jax.errors.harvest import Harvest
-from recycle_jax.errors.reconsidered import Reconsidered, second_look
+from recycle_jax.errors.reconsidered import Reconsidered
 from recycle_jax.errors.references import Gate
 from recycle_jax.generators.anchored import Anchored
+from recycle_jax.generators.context_noise import second_look
 from recycle_jax.generators.predictor import Predictor
 from recycle_jax.models.base import Network
 

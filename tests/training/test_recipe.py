@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from recycle_jax.errors.reconsidered import Reconsidered, second_look
+from recycle_jax.errors.reconsidered import Reconsidered
 from recycle_jax.errors.references import Gate, Recorded
+from recycle_jax.generators.context_noise import second_look
 from recycle_jax.generators.provenance import Provenance
 from recycle_jax.policies.clean import TeacherForcing
 from recycle_jax.policies.mixture import Mixture
