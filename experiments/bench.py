@@ -6,13 +6,13 @@ rollout with gradient through time take as long as it is charged for, so that co
 would it pay to train several seeds in one program?
 
 Expected ratios: `correct_over_plain` at most 1.05, `draw_capacity_100x` at most 1.1, `framework_over_minimal_loop`
-at most 1.1, `unrolled_over_calls` at most 1.2; `vmapped_over_turns`, which decides how the comparison runs its seeds,
-has no limit.
+at most 1.1, `unrolled_over_calls` at most 1.2; `vmapped_over_turns`, for whoever would train seeds together, has no
+limit.
 
     python -m experiments.bench --preset small
 
 Both sides of a ratio run in turn in one process; a sample is the time of one side over the time of the other in the
-same turn, and the ratio is the median of the samples. Run it on an idle machine. About five minutes on two cores.
+same turn, and the ratio is the median of the samples. Run it on an idle machine. About seven minutes on two cores.
 """
 
 import dataclasses

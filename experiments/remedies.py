@@ -46,7 +46,7 @@ from experiments.makers import (
 )
 from experiments.methods import METHODS, Method, needs_simulator, needs_world, registered
 from experiments.phases import recycle_with
-from experiments.second_looks import average, frozen, newest, reconsidered
+from experiments.second_looks import average, newest, reconsidered
 from experiments.second_networks import (
     adversarial,
     at_matched_calls,
@@ -165,7 +165,7 @@ PARTS: dict[str, Method] = {
     "retrieved": Method(run=retrieved),
     "reconsidered": Method(run=reconsidered(average)),
     "reconsidered:newest": Method(run=reconsidered(newest)),
-    "reconsidered:frozen": Method(run=reconsidered(frozen)),
+    "reconsidered:frozen": Method(run=reconsidered(None)),
     "ours:phase": recycled(by_phase),
     "ours:phase,free": recycled(functools.partial(by_phase, pull=0.0)),
     "ours:washed": Method(run=recycled_and_washed),

@@ -15,33 +15,24 @@ from recycle_jax.generators.context_noise import second_look
 from recycle_jax.policies.forcing import DiffusionForcing
 from recycle_jax.training.average import handed_out
 from recycle_jax.training.loop import Renew
-from recycle_jax.typing import Params
+from recycle_jax.training.state import TrainState
 
 LEVEL = 0.1
 """Standard deviation of the noise that rollouts are looked at through."""
 
 
-def frozen() -> Renew | None:
-    """Who looks stays as it was when recycling began."""
-    return None
+def newest(reference: Reconsidered, train: TrainState) -> Reconsidered:
+    """The parameters in training look."""
+    return dataclasses.replace(reference, params=train.params)
 
 
-def newest() -> Renew | None:
-    """The parameters in training."""
-    return lambda reference, train: _looking(reference, train.params)
+def average(reference: Reconsidered, train: TrainState) -> Reconsidered:
+    """Their moving average looks, the one that is handed out."""
+    return dataclasses.replace(reference, params=handed_out(train))
 
 
-def average() -> Renew | None:
-    """Their moving average, the one that is handed out."""
-    return lambda reference, train: _looking(reference, handed_out(train))
-
-
-def _looking(reference: Reconsidered, params: Params) -> Reconsidered:
-    return dataclasses.replace(reference, params=params)
-
-
-def reconsidered(who: Callable[[], Renew | None]) -> Callable[[Job], Trained]:
-    """See the module docstring."""
+def reconsidered(who: Renew | None) -> Callable[[Job], Trained]:
+    """See the module docstring; None leaves who looks as it was when recycling began."""
 
     def run(job: Job) -> Trained:
         arena = job.arena
@@ -51,6 +42,6 @@ def reconsidered(who: Callable[[], Renew | None]) -> Callable[[Job], Trained]:
             params=forced.params, look=second_look(arena.generator, LEVEL), gate=gate_of(arena.choices)
         )
         price = arena.generator.calls_per_step * forward_calls(arena, arena.generator)
-        return recycle_with(later, reference, "recycle", reference_flops=price, renew=who())
+        return recycle_with(later, reference, "recycle", reference_flops=price, renew=who)
 
     return run
