@@ -50,6 +50,7 @@ from experiments.arena import (
 )
 from experiments.contest import Contest, Share, conclude, missing_cells, run_contest
 from experiments.domains import DOMAINS, STOCHASTIC, WORLDS
+from experiments.filing import settings_taken_over, take_over
 from experiments.judging import HELD_OUT_SEED, Judging
 from experiments.methods import Method, require_known
 from experiments.remedies import CONTROLS, REMEDIES, RIVALS, family_of
@@ -107,7 +108,7 @@ class Config:
     net: Net = Net(frame_levels=True)
     budget: Budget = Budget()
     recycling: Recycling = Recycling(noise=0.05)
-    screening: Judging = Judging(max_frames=256, rollouts=32)
+    screening: Judging = Judging(rollouts=32)
     judging: Judging = Judging()
     long: Judging = Judging(max_frames=10_000, rollouts=8, real_rollouts=40)
     long_methods: tuple[str, ...] = ("b_plus", "ours")
@@ -129,12 +130,15 @@ class Command:
         stages: which are run; the others' cells are read as they are.
         share: what this process does of the work.
         publish: a file that the results are copied to, or nothing.
+        earlier: a file that was published before, whose cells and choices of settings are taken over, or nothing. Once
+            taken over they stay in the workdir.
     """
 
     config: Config = Config()
     stages: tuple[str, ...] = STAGES
     share: Share = Share()
     publish: str = ""
+    earlier: str = ""
 
     def share_of(self, stage: str) -> Share:
         """What this process does of a stage."""
@@ -180,7 +184,10 @@ def main(command: Command, workdir: Path, preset: str) -> dict[str, Any]:
     """Runs this process's share of the stages; assembles and reports all cells that are there."""
     config, place = command.config, open_workdir(workdir, made_of(command.config))
     jax.config.update("jax_compilation_cache_dir", str(place.path / "compiled"))
-    chosen = screen(command, preset, place)
+    if command.earlier:
+        taken = take_over(command.earlier, place, preset, config.judging.max_frames)
+        Console(stderr=True).print(f"{taken} cells taken over from {command.earlier}")
+    chosen = {**screen(command, preset, place), **settings_taken_over(place)}
     table = final_table(config, chosen)
     contest = _contest("compare", preset, config, table, config.seeds)
     places, cells = run_stage("final", contest, _arenas(config, config.judging), place, command)

@@ -9,9 +9,7 @@ grow for days.
 import dataclasses
 import functools
 import glob
-import json
 import shutil
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,17 +18,16 @@ import jax
 import numpy as np
 
 from experiments.arena import Arena, Judge, Trained
+from experiments.filing import cell_path, is_there, publish, with_curves
 from experiments.judging import cell_measurement, held_out_loss, judge, probes, strip_frames
 from experiments.methods import METHODS, Method, require_known
 from experiments.phases import Job, train_base
 from recycle_jax.data.base import ClipSource
 from recycle_jax.drift.summary import headline, summarise
 from recycle_jax.io import checkpoint
-from recycle_jax.io.files import write_bytes
 from recycle_jax.io.workdir import Workdir, run_metadata
-from recycle_jax.io.writers import plain, read_json, write_json
+from recycle_jax.io.writers import read_json, write_json
 from recycle_jax.report.build import Media, Video, build_report
-from recycle_jax.report.failures import rollout_failures
 from recycle_jax.report.filmstrips import Filmstrip, columns
 from recycle_jax.training.cost import Cost
 from recycle_jax.training.loop import Observer
@@ -132,24 +129,24 @@ def run_contest(
             _finish_pair(contest, place(), seed, workdir, share, places)
     made = [place() for place in places]
     paths = [path for place in made for path in _paths(contest, place, workdir, contest.seeds)]
-    return made, [read_json(path) for path in paths if _is_there(path)]
+    return made, [read_json(path) for path in paths if is_there(path)]
 
 
 def missing_cells(contest: Contest, arenas_of: Sequence[Callable[[], Arena]], workdir: Workdir) -> tuple[int, float]:
     """How many cells of a contest are missing, and the mean seconds that the finished ones trained for."""
     paths = [path for make in arenas_of for path in _paths(contest, make(), workdir, contest.seeds[:1])]
-    done = [read_json(path) for path in paths if _is_there(path)]
+    done = [read_json(path) for path in paths if is_there(path)]
     return len(paths) - len(done), float(np.mean([cell["cost"]["seconds"] for cell in done])) if done else 0.0
 
 
 def _paths(contest: Contest, place: Arena, workdir: Workdir, long_seeds: Sequence[int]) -> list[Path]:
     """Where the cells of an arena are or will be; a share that began with another seed has that one's long rollouts."""
     cells = [(seed, method) for seed in contest.seeds for method in _methods(contest, place)]
-    paths = [_cell_path(workdir, place, seed, method) for seed, method in cells]
-    paths += [_cell_path(workdir, place, seed, method, domain) for seed, method in cells for domain in place.elsewhere]
+    paths = [_path(workdir, place, seed, method) for seed, method in cells]
+    paths += [_path(workdir, place, seed, method, domain) for seed, method in cells for domain in place.elsewhere]
     if place.long is None:
         return paths
-    return paths + [_long_path(workdir, place, seed, m) for seed in long_seeds for m in contest.long_methods]
+    return paths + [_path(workdir, place, seed, m, "long") for seed in long_seeds for m in contest.long_methods]
 
 
 def conclude(
@@ -182,26 +179,15 @@ def assemble(
         "preset": contest.preset,
         **run_metadata(config),
         "bands": {name: value.to_json() for name, value in bands.items()},
+        "settings": {
+            name: method.setting for name, method in contest.table.items() if method.setting not in ("", name)
+        },
         "cells": cells,
-        "summary": summarise(cells, bands),
+        "summary": with_curves(summarise(cells, bands), workdir, cells, bands),
         "headline": headline(cells, bands, method=contest.headline_method, rivals=contest.rivals),
     }
     write_json(workdir.results, results)
     return results
-
-
-def publish(path: str, results: dict[str, Any]) -> None:
-    """Writes results to be committed, small: on one line, with the means of curves; laws are in the summary."""
-    slim = [_slim(cell, results["bands"].get(cell["world"])) for cell in results["cells"]]
-    text = json.dumps(plain({**results, "cells": slim}), separators=(",", ":"), allow_nan=False)
-    write_bytes(path, text.encode() + b"\n")
-
-
-def _slim(cell: dict[str, Any], bands: dict[str, Any] | None) -> dict[str, Any]:
-    """A cell without the curves of single rollouts; what they tell about the ends is kept in words."""
-    curves = {name: {"frames": curve["frames"], "mean": curve["mean"]} for name, curve in cell["curves"].items()}
-    failure = ["+".join(names) for names in rollout_failures(cell, bands)]
-    return {**cell, "curves": curves, "rollouts": {**cell["rollouts"], "failure": failure}}
 
 
 def _shown_places(places: Sequence[Arena], cells: Sequence[dict[str, Any]]) -> list[Arena]:
@@ -240,7 +226,7 @@ def _finish_pair(
     """The missing cells of one arena and seed, method by method; each is trained once for all of its cells."""
     for method in filter(share.does, _methods(contest, place)):
         missing = [
-            judging for judging in _judgings(contest, place, seed, method, workdir) if not _is_there(judging.path)
+            judging for judging in _judgings(contest, place, seed, method, workdir) if not is_there(judging.path)
         ]
         if not missing:
             continue
@@ -268,10 +254,10 @@ class _Judging:
 
 def _judgings(contest: Contest, place: Arena, seed: int, method: str, workdir: Workdir) -> list[_Judging]:
     own: dict[str, Any] = {"domain": place.train_domain, "held_out": place.held_out}
-    usual = _Judging(path=_cell_path(workdir, place, seed, method), judge=place.judge, **own)
+    usual = _Judging(path=_path(workdir, place, seed, method), judge=place.judge, **own)
     others = [
         _Judging(
-            path=_cell_path(workdir, place, seed, method, domain),
+            path=_path(workdir, place, seed, method, domain),
             judge=make,
             domain=domain,
             held_out=place.held_out_elsewhere[domain],
@@ -280,20 +266,7 @@ def _judgings(contest: Contest, place: Arena, seed: int, method: str, workdir: W
     ]
     if place.long is None or seed != contest.seeds[0] or method not in contest.long_methods:
         return [usual, *others]
-    return [usual, *others, _Judging(path=_long_path(workdir, place, seed, method), judge=place.long, **own)]
-
-
-def _is_there(path: Path) -> bool:
-    """Whether a cell is finished; one that cannot be read is told of and made again."""
-    if not path.exists():
-        return False
-    try:
-        read_json(path)
-    except ValueError as error:
-        warnings.warn(f"{path} is corrupt ({error}); it is made again", stacklevel=2)
-        path.unlink()
-        return False
-    return True
+    return [usual, *others, _Judging(path=_path(workdir, place, seed, method, "long"), judge=place.long, **own)]
 
 
 def _train(
@@ -386,13 +359,8 @@ def _observer(workdir: Workdir, place: Arena, seed: int, phase: str) -> Observer
     )
 
 
-def _cell_path(workdir: Workdir, place: Arena, seed: int, method: str, domain: str = "") -> Path:
-    shown = f"-{domain}" if domain else ""
-    return workdir.path / "cells" / f"{place.world}-{place.kind}-{method}-{seed}{shown}.json"
-
-
-def _long_path(workdir: Workdir, place: Arena, seed: int, method: str) -> Path:
-    return workdir.path / "cells" / f"{place.world}-{place.kind}-{method}-{seed}-long.json"
+def _path(workdir: Workdir, place: Arena, seed: int, method: str, suffix: str = "") -> Path:
+    return cell_path(workdir, place.world, place.kind, method, seed, suffix)
 
 
 def _picture_path(workdir: Workdir, place: Arena, method: str) -> Path:

@@ -93,7 +93,9 @@ def told_own(method: Method) -> Method:
     return Method(run=run, refuses=method.refuses)
 
 
-def in_recipe(method: Method, temperature: float | None = None, own_level: float | None = None) -> Method:
+def in_recipe(
+    method: Method, temperature: float | None = None, own_level: float | None = None, twin: str = ""
+) -> Method:
     """The recipe, or what is taken apart, with the settings of `policies.recycle`; None leaves what it decides."""
 
     def run(job: Job) -> Trained:
@@ -102,7 +104,7 @@ def in_recipe(method: Method, temperature: float | None = None, own_level: float
         generator = _by_itself(job) if temperature is None else _at(arena.generator, temperature)
         return _run_with(method, dataclasses.replace(job, arena=arena), chosen.told(generator))
 
-    return Method(run=run, refuses=method.refuses)
+    return Method(run=run, refuses=draws_nothing if twin else method.refuses, twin=twin)
 
 
 def as_recipe(arena: Arena) -> Arena:

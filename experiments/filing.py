@@ -1,0 +1,132 @@
+"""Where a contest's cells lie, how its results are published, and how a new workdir goes on from what was published.
+
+A table may grow for longer than a machine lasts. So the published file is more than a copy to look at: its cells can
+be taken over into an empty workdir, and the settings that the screening had chosen with them. Exits, costs and losses
+are whole in it, of the curves only the means over rollouts; what was concluded from the curves of single rollouts (laws
+of growth, intervals of motion and mass) is therefore taken over too, as long as an entry has the same seeds.
+"""
+
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from recycle_jax.drift.bands import Bands
+from recycle_jax.drift.summary import grouped
+from recycle_jax.io.files import write_bytes
+from recycle_jax.io.workdir import Workdir
+from recycle_jax.io.writers import plain, read_json, write_json
+from recycle_jax.report.failures import rollout_failures
+
+FROM_CURVES = ("growth", "dynamics_ratio", "retention")
+"""Of an entry of the summary, what needs the curves of single rollouts."""
+
+
+def cell_path(workdir: Workdir, world: str, kind: str, method: str, seed: int, suffix: str = "") -> Path:
+    """Where a cell is or will be; the suffix is a domain, `long`, or nothing."""
+    shown = f"-{suffix}" if suffix else ""
+    return workdir.path / "cells" / f"{world}-{kind}-{method}-{seed}{shown}.json"
+
+
+def is_there(path: Path) -> bool:
+    """Whether a cell is finished; one that cannot be read is told of and made again."""
+    if not path.exists():
+        return False
+    try:
+        read_json(path)
+    except ValueError as error:
+        warnings.warn(f"{path} is corrupt ({error}); it is made again", stacklevel=2)
+        path.unlink()
+        return False
+    return True
+
+
+def publish(path: str, results: dict[str, Any]) -> None:
+    """Writes results to be committed, small: on one line, with the means of curves; laws are in the summary."""
+    slim = [_slim(cell, results["bands"].get(cell["world"])) for cell in results["cells"]]
+    text = json.dumps(plain({**results, "cells": slim}), separators=(",", ":"), allow_nan=False)
+    write_bytes(path, text.encode() + b"\n")
+
+
+def _slim(cell: dict[str, Any], bands: dict[str, Any] | None) -> dict[str, Any]:
+    """A cell without the curves of single rollouts; what they tell about the ends is kept in words."""
+    if _is_slim(cell):
+        return cell
+    curves = {name: {"frames": curve["frames"], "mean": curve["mean"]} for name, curve in cell["curves"].items()}
+    failure = ["+".join(names) for names in rollout_failures(cell, bands)]
+    return {**cell, "curves": curves, "rollouts": {**cell["rollouts"], "failure": failure}}
+
+
+def _is_slim(cell: Mapping[str, Any]) -> bool:
+    return "failure" in cell["rollouts"]
+
+
+def take_over(path: str | Path, workdir: Workdir, preset: str, usual_frames: int) -> int:
+    """Fills a workdir with the cells of a published file that it does not have yet; returns how many.
+
+    Args:
+        path: what `publish` wrote.
+        workdir: where to; what else was published lies there as `earlier.json` afterwards.
+        preset: of this run.
+        usual_frames: length of the usual rollouts; cells of longer ones are filed as long.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it was made with another preset.
+    """
+    earlier = read_json(path)
+    if earlier["preset"] != preset:
+        raise ValueError(f"{path} holds cells of preset {earlier['preset']!r}: go on with that one, not {preset!r}")
+    filed = [(_place(workdir, cell, usual_frames), cell) for cell in earlier["cells"]]
+    missing = [(place, cell) for place, cell in filed if not is_there(place)]
+    for place, cell in missing:
+        write_json(place, cell)
+    kept = {
+        "summary": earlier["summary"],
+        "bands": {world: bands["sha"] for world, bands in earlier["bands"].items()},
+        "settings": earlier["settings"],
+    }
+    write_json(_earlier(workdir), kept)
+    return len(missing)
+
+
+def settings_taken_over(workdir: Workdir) -> dict[str, str]:
+    """Family -> the setting that was chosen for it before, so that all of its cells are of one setting."""
+    settings: dict[str, str] = _taken_over(workdir)["settings"]
+    return settings
+
+
+def with_curves(
+    summary: dict[str, Any], workdir: Workdir, cells: Sequence[Mapping[str, Any]], bands: Mapping[str, Bands]
+) -> dict[str, Any]:
+    """The summary, with what was concluded from single curves where these are no longer there.
+
+    Raises:
+        ValueError: if a world's bands are others than those by which taken-over cells were judged.
+    """
+    earlier, groups = _taken_over(workdir), grouped(cells)
+    for world in {cell["world"] for cell in cells if _is_slim(cell)}:
+        if earlier["bands"].get(world, bands[world].sha) != bands[world].sha:
+            raise ValueError(f"the bands of {world} have changed since its cells were published: remove those cells")
+    kept = {
+        name: {**entry, **{key: earlier["summary"][name][key] for key in FROM_CURVES}}
+        for name, entry in summary.items()
+        if all(map(_is_slim, groups[name])) and earlier["summary"].get(name, {}).get("seeds") == entry["seeds"]
+    }
+    return {**summary, **kept}
+
+
+def _taken_over(workdir: Workdir) -> dict[str, Any]:
+    path = _earlier(workdir)
+    return read_json(path) if path.exists() else {"summary": {}, "bands": {}, "settings": {}}
+
+
+def _earlier(workdir: Workdir) -> Path:
+    return workdir.file("earlier.json")
+
+
+def _place(workdir: Workdir, cell: Mapping[str, Any], usual_frames: int) -> Path:
+    domain = "" if cell["train_domain"] == cell["eval_domain"] else cell["eval_domain"]
+    suffix = "long" if cell["max_frames"] > usual_frames else domain
+    return cell_path(workdir, cell["world"], cell["generator"], cell["method"], cell["seed"], suffix)
