@@ -30,7 +30,7 @@ import numpy as np
 
 from experiments import apebench_ours, apebench_suite
 from experiments.apebench_ours import Recipe
-from experiments.apebench_results import ratios, require_finished, summarise, table
+from experiments.apebench_results import cells_again, ratios, require_finished, summarise, table
 from experiments.apebench_suite import Setting, Task, nearest
 from experiments.contest import Share
 from recycle_jax.cli import parse
@@ -84,11 +84,13 @@ class Command:
         config: the experiment.
         share: what this process does of the cells.
         publish: a file that the results are copied to, or nothing.
+        earlier: a file that was published before, whose cells are taken over where they are missing, or nothing.
     """
 
     config: Config = Config()
     share: Share = Share()
     publish: str = ""
+    earlier: str = ""
 
 
 def smoke() -> Command:
@@ -122,6 +124,8 @@ def main(command: Command, workdir: Path, preset: str) -> dict[str, Any]:
     of_cells = {"setting": config.setting, "recipe": config.recipe, "lyapunov_steps": config.lyapunov_steps}
     place = open_workdir(workdir, of_cells)
     jax.config.update("jax_compilation_cache_dir", str(place.path / "compiled"))
+    if command.earlier:
+        take_over(place, read_json(command.earlier))
     for number, (seed, method, scenario) in enumerate(cells_of(config)):
         if command.share.takes(number) and read_cell(place, scenario, method, seed) is None:
             finish_cell(place, config, scenario, method, seed)
@@ -200,6 +204,16 @@ def read_cell(place: Workdir, scenario: str, method: str, seed: int) -> dict[str
     except ValueError as error:
         print(f"{path} is no finished cell ({error}): it is made again", file=sys.stderr)
         return None
+
+
+def take_over(place: Workdir, earlier: dict[str, Any]) -> None:
+    """Files the cells of published results that a workdir does not have, and its exponents."""
+    for cell in cells_again(earlier):
+        path = cell_path(place, cell["scenario"], cell["method"], cell["seed"])
+        if not path.exists():
+            write_json(path, cell)
+    for scenario, exponent in earlier["lyapunov_per_step"].items():
+        write_json(place.file(f"lyapunov-{scenario}.json"), {"per_step": exponent})
 
 
 def assemble(place: Workdir, config: Config, preset: str) -> dict[str, Any]:

@@ -23,6 +23,28 @@ def require_finished(cell: Any) -> Cell:
     return dict(cell)
 
 
+def cells_again(results: dict[str, Any]) -> list[Cell]:
+    """The cells that a table was made of, their curves only at the steps that it shows: all seeds share a mean."""
+    return [
+        {
+            "scenario": scenario,
+            "method": method,
+            "seed": seed,
+            "cost_over_one": of["cost_over_one"],
+            "curves": {"mean_nRMSE": _sparse(of["nrmse_at"])},
+            **{name: of[name][number] for name in LISTS},
+        }
+        for scenario, methods in results["scenarios"].items()
+        for method, of in methods.items()
+        for number, seed in enumerate(of["seeds"])
+    ]
+
+
+def _sparse(shown: dict[str, float]) -> list[float | None]:
+    """A curve by its values at some steps, from 1."""
+    return [shown.get(str(step)) for step in range(1, max(map(int, shown)) + 1)]
+
+
 def summarise(cells: dict[tuple[str, str, int], Cell]) -> dict[str, Any]:
     """`{scenario: {method: {...}}}` of cells by `(scenario, method, seed)`."""
     scenarios: dict[str, Any] = {}

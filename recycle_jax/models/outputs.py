@@ -1,6 +1,7 @@
 """What a network's raw output stands for, as functions around a `Network`: they compose.
 
     clipped(residual(frame_unet(..., bounded=False)))     newest frame plus a change, kept in [-1, 1]
+    mean_kept(residual(...))                              a change that adds up to nothing: what is there only moves
     sigmoid(frame_unet(..., bounded=False))               bounded, reaching neither end
 
 `models.conv` has `bounded` besides, which reaches both ends. All of them make frames: in a flow they are for
@@ -24,6 +25,21 @@ def residual(network: Network) -> Network:
     def apply(params: Params, *inputs: Any) -> Array:
         context = inputs[-3]
         return context[:, -1:] + network.apply(params, *inputs)
+
+    return Network(init=network.init, apply=apply)
+
+
+def mean_kept(network: Network) -> Network:
+    """Every frame of the chunk has the mean over space of the newest frame of the context, channel by channel.
+
+    For data whose mean is conserved. An error of the mean is neutral: nothing in a history says that there is one, so
+    that no training on own mistakes can teach a network to take it back, and a step's bias is added up for ever.
+    """
+
+    def apply(params: Params, *inputs: Any) -> Array:
+        frames, newest = network.apply(params, *inputs), inputs[-3][:, -1:]
+        space = (-3, -2)
+        return frames + (newest.mean(space, keepdims=True) - frames.mean(space, keepdims=True))
 
     return Network(init=network.init, apply=apply)
 

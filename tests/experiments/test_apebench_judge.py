@@ -14,8 +14,9 @@ import apebench
 from experiments import apebench_judge, apebench_suite
 from experiments.apebench_judge import Config
 from experiments.apebench_net import conv_net, frame_network, to_fields, to_frames
-from experiments.apebench_ours import Recipe, train_ours
+from experiments.apebench_ours import Recipe, keeps_its_mean, train_ours
 from experiments.apebench_suite import Setting, Task, judge, suite_network, suite_rollout, train_by_suite
+from experiments.contest import Share
 from recycle_jax.io.workdir import open_workdir
 from recycle_jax.models.base import parameter_count
 from recycle_jax.policies.relay import Relay
@@ -116,6 +117,31 @@ def test_ours_trains_and_rolls_out(task):
     made = train_ours(task, SETTING, Recipe(relay=Relay(capacity=8)), "ours", 0, Observer())
     assert made.rollout.shape == task.test[:, 1:].shape and np.isfinite(made.rollout).all()
     assert made.cost_over_one == 1.0, "recycling from the pass itself costs no call"
+
+
+def test_what_the_training_data_conserve_is_conserved(task):
+    assert keeps_its_mean(task)
+    rows = train_ours(task, SETTING, Recipe(relay=Relay(capacity=8)), "ours_conserving", 0, Observer()).rollout
+    means = rows.mean(-1)
+    np.testing.assert_allclose(means, np.broadcast_to(task.test[:, :1].mean(-1), means.shape), atol=1e-5)
+    growing = dataclasses.replace(task, train=task.train + np.arange(task.train.shape[1])[:, None, None])
+    assert not keeps_its_mean(growing), "only what every trajectory keeps is kept"
+
+
+def test_published_cells_give_the_same_table_again(task, tmp_path, monkeypatch):
+    monkeypatch.setattr(apebench_suite, "build_task", lambda name, setting: dataclasses.replace(task, name=name))
+    rollouts = iter(task.test[:, 1:] * np.float32(1.0 + 0.01 * k) for k in range(1, 5))
+    monkeypatch.setattr(apebench_judge, "train", lambda *args: (next(rollouts), 1.0))
+    config = Config(scenarios=("burgers",), methods=("one", "ours"), seeds=(0, 1), setting=SETTING)
+    published = tmp_path / "published.json"
+    first = apebench_judge.Command(config=config, publish=str(published))
+    results = apebench_judge.main(first, tmp_path / "a", "smoke")
+    again = apebench_judge.Command(config=config, share=Share(part=-1), earlier=str(published))
+    taken = apebench_judge.main(again, tmp_path / "b", "smoke")
+    assert taken["ratios"] == results["ratios"]
+    for method in ("one", "ours"):
+        was, now = results["scenarios"]["burgers"][method], taken["scenarios"]["burgers"][method]
+        assert now.pop("nrmse_at") == pytest.approx(was.pop("nrmse_at")) and now == was
 
 
 def test_cells_are_made_once_and_a_broken_one_again(task, tmp_path, monkeypatch, capsys):
