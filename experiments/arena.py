@@ -186,7 +186,7 @@ def build_generator(
 
 
 def simulator_reference(world: DecodableWorld, gate: Gate) -> Continued:
-    """`continued`: the upper bound, which decodes the state and runs the simulator on."""
+    """`continued`, meant as the upper bound: decodes the state and runs the simulator on."""
 
     def decode_and_run(context: Frames, keys: RowKeys) -> tuple[Frames, Frames, Any]:
         def one(window: Any, key: Any) -> tuple[Any, Any, Any]:

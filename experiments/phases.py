@@ -29,8 +29,8 @@ from recycle_jax.typing import Params
 ROUND = 7
 """Harvests between two looks of the watch."""
 
-SECOND_PHASE = 10_000_000
-"""Number of the first batch of whatever follows B, so that it sees other data."""
+SECOND_PHASE, THIRD_PHASE = 10_000_000, 20_000_000
+"""Numbers of the first batch of whatever follows B, and of what follows that, so that each sees other data."""
 
 Observing = Callable[[str], Observer]
 """From the name of a phase to who is told of it."""
@@ -47,6 +47,7 @@ class Job:
         observing: who is told of each phase.
         base_of: B of another seed, trained where it is not there yet.
         others: the contest's other arenas, each with its own `base_of`, for what learns from several.
+        first_batch: number of the first batch of what is trained from `base` on.
     """
 
     arena: Arena
@@ -55,6 +56,7 @@ class Job:
     observing: Observing
     base_of: Callable[[int], Trained]
     others: Callable[[], Sequence[tuple[Arena, Callable[[int], Trained]]]] = tuple
+    first_batch: int = SECOND_PHASE
 
 
 def train_base(arena: Arena, seed: int, observing: Observing) -> Trained:
@@ -85,7 +87,8 @@ def tune_with(job: Job, policy: HistoryPolicy, phase: str) -> Trained:
     arena, base = job.arena, job.base
     each = update_flops(arena.generator, policy, forward_calls(arena, arena.generator), arena.budget.rows)
     updates = max(1, round(extra_flops(arena) / each))
-    tuned = _train(arena, arena.generator, policy, updates, job.seed, job.observing(phase), base.params)
+    observer = job.observing(phase)
+    tuned = _train(arena, arena.generator, policy, updates, job.seed, observer, base.params, job.first_batch)
     return dataclasses.replace(tuned, cost=base.cost + tuned.cost)
 
 
@@ -133,7 +136,7 @@ def recycle_with(
     updates = max(1, round(1000 * extra_flops(arena) / (train + harvest)))
     frames = arena.generator.context_frames + arena.generator.chunk_frames
     needed = recycling.policy(recycling.bank(), arena.generator).clip_frames(arena.generator)
-    schedule = _schedule(arena, updates, needed, SECOND_PHASE)
+    schedule = _schedule(arena, updates, needed, job.first_batch)
     schedule = dataclasses.replace(schedule, watch_every=ROUND * recycling.harvest_every)
     observer = job.observing(phase)
     watcher = Watcher(
@@ -191,6 +194,7 @@ def _train(
     seed: int,
     observer: Observer,
     params: Params | None = None,
+    first_batch: int = 0,
 ) -> Trained:
     """One phase: from scratch as B is trained, from parameters as everything that starts from B."""
     budget, later = arena.budget, params is not None
@@ -199,7 +203,7 @@ def _train(
         generator,
         policy,
         arena.source(seed),
-        _schedule(arena, updates, policy.clip_frames(generator), SECOND_PHASE if later else 0),
+        _schedule(arena, updates, policy.clip_frames(generator), first_batch),
         jax.random.key(seed + 2 if later else seed),
         arena.mesh,
         params=params,

@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Callable
 
 from experiments.arena import Trained, gate_of
-from experiments.phases import Job, forward_calls, recycle_with, spending, tune_with
+from experiments.phases import THIRD_PHASE, Job, forward_calls, recycle_with, spending, tune_with
 from recycle_jax.errors.reconsidered import Reconsidered
 from recycle_jax.generators.context_noise import second_look
 from recycle_jax.policies.forcing import DiffusionForcing
@@ -37,7 +37,7 @@ def reconsidered(who: Renew | None) -> Callable[[Job], Trained]:
     def run(job: Job) -> Trained:
         arena = job.arena
         forced = tune_with(spending(job, 1 / 3), DiffusionForcing(most=2 * LEVEL), "forced")
-        later = dataclasses.replace(spending(job, 2 / 3), base=forced)
+        later = dataclasses.replace(spending(job, 2 / 3), base=forced, first_batch=THIRD_PHASE)
         reference = Reconsidered(
             params=forced.params, look=second_look(arena.generator, LEVEL), gate=gate_of(arena.choices)
         )

@@ -6,7 +6,7 @@ same place, and answers with a target, its own version of the context and whethe
     recorded    the clip's own next frames. Blames the generator for every displacement.
     registered  the same, moved onto the rollout (`recycle_jax.errors.registered`): blames it for none.
     projected   the nearest valid frames to what was generated.
-    continued   a simulator run on from the state decoded from the context: the upper bound, needs a simulator.
+    continued   a simulator run on from the state decoded from the context; meant as the upper bound, needs a simulator.
     denoised    a window denoiser trained on real video, applied to [context, chunk]: a learned projection of the
                 whole window onto real motion, so that its last frames continue its first. Needs no simulator.
     retrieved   the real window nearest to the context, moved onto it (`recycle_jax.errors.retrieved`). Needs a library.

@@ -71,7 +71,7 @@ METHODS = {
         brief="with simulator",
         colour="#0072B2",
         marker="P",
-        about="The same with the simulator's own continuation as target: an upper bound.",
+        about="The same with the simulator's own continuation as target: needs a simulator.",
     ),
     "svi_shot": Method(
         name="SVI, shot preset",
