@@ -1,8 +1,8 @@
 """Every remedy for drift that the comparison knows, each with the few settings that are screened.
 
 An id is `FAMILY` or `FAMILY=SETTING`. Screening picks one setting a family, by the rule of `experiments.compare`, and
-every family has at most four: equal tuning. Those that were thought of last (`TOLD`, `GUESSED`, `COLD`) make twelve of
-the recipe, and five of one rival. What is taken apart in recycling (`ABLATIONS`, `FAMILY:PIECE`) and what it must beat
+every family has at most four: equal tuning. Those that were thought of last (`TOLD`, `GUESSED`, `COLD`) make 13 of the
+recipe, and five of one rival. What is taken apart in recycling (`ABLATIONS`, `FAMILY:PIECE`) and what it must beat
 (`CONTROLS`) change one thing in that recipe; ablations are not chosen from, all of them are shown. Sources of the
 methods are in the modules of `recycle_jax.policies`, `recycle_jax.generators` and `recycle_jax.errors` that hold them.
 """
@@ -232,6 +232,7 @@ Thought of last, and more settings than four; so the best of the rivals that wer
 GUESSED: dict[str, Method] = {
     "ours=mended": in_recipe(recycled(mended=0.5)),
     "ours=mended,rarely": in_recipe(recycled(mended=0.25)),
+    "ours=mended,mostly": in_recipe(recycled(mended=0.75)),
     "ours=guessed": in_recipe(recycled(guessed=0.5, mended=0.0)),
     "ours=mended,guessed": in_recipe(recycled(mended=0.5, guessed=0.5)),
 }
