@@ -23,7 +23,11 @@ generators and seeds of the mean exit frame is largest; where a cell is missing 
 
 `small` is days on two cores, shared by as many processes as `--share.parts` says: 370 cells of screening of 40 seconds,
 then 60 methods x 12 places x 5 seeds of one to three minutes; `--share.methods`, `--share.worlds` and
-`--share.kinds` make what matters first. `full` is for a GPU.
+`--share.kinds` make what matters first. `full` is for a GPU. On a machine that has none of the cells,
+
+    python -m experiments.compare --preset small --earlier experiments/results/compare.json
+
+goes on from those that are published, and keeps the settings that were chosen for them.
 """
 
 import dataclasses
