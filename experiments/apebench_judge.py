@@ -60,7 +60,7 @@ class Config:
     """
 
     scenarios: tuple[str, ...] = ("ks", "burgers", "kdv", "fisher")
-    methods: tuple[str, ...] = ("one", "ours", "sup;5", "div;5")
+    methods: tuple[str, ...] = ("one", "ours", "ours_conserving", "ours_residual_conserving", "sup;5", "div;5")
     seeds: tuple[int, ...] = (0, 1, 2)
     setting: Setting = Setting()
     recipe: Recipe = Recipe()
