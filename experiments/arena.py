@@ -120,6 +120,7 @@ class Arena:
         mesh: where everything runs.
         simulator: the world itself, or None where video was recorded.
         net: size of the generator's network, for methods that want another.
+        grows: whether what starts from B averages parameters so that it forgets where it began, see `training.average`.
         train_domain: what the generator trains on.
         elsewhere: domain -> makes who judges it on video of another domain.
         held_out_elsewhere: domain -> held-out clips of that domain.
@@ -140,6 +141,7 @@ class Arena:
     mesh: Mesh
     simulator: DecodableWorld | None = None
     net: Net = Net()
+    grows: bool = False
     train_domain: str = "all"
     elsewhere: Mapping[str, Callable[[], Judge]] = dataclasses.field(default_factory=dict)
     held_out_elsewhere: Mapping[str, ClipSource] = dataclasses.field(default_factory=dict)

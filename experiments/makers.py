@@ -84,6 +84,15 @@ def by_itself(method: Method, twin: str = "") -> Method:
     return Method(run=lambda job: _run_at(method, job, _own_temperature(job)), refuses=draws_nothing, twin=twin)
 
 
+def grown(method: Method, twin: str = "") -> Method:
+    """A remedy with another average: one that forgets where the phase began, as `training.recipe.recycle_phase` has it."""
+
+    def run(job: Job) -> Trained:
+        return method.run(dataclasses.replace(job, arena=dataclasses.replace(job.arena, grows=True)))
+
+    return Method(run=run, refuses=method.refuses, twin=twin)
+
+
 def told_own(method: Method) -> Method:
     """A remedy whose network is told which history is its own."""
 
@@ -94,12 +103,16 @@ def told_own(method: Method) -> Method:
 
 
 def in_recipe(
-    method: Method, temperature: float | None = None, own_level: float | None = None, twin: str = ""
+    method: Method,
+    temperature: float | None = None,
+    own_level: float | None = None,
+    twin: str = "",
+    grows: bool = True,
 ) -> Method:
     """The recipe, or what is taken apart, with the settings of `policies.recycle`; None leaves what it decides."""
 
     def run(job: Job) -> Trained:
-        arena, usual = as_recipe(job.arena), recipe()
+        arena, usual = dataclasses.replace(as_recipe(job.arena), grows=grows), recipe()
         chosen = usual if own_level is None else dataclasses.replace(usual, own_level=own_level)
         generator = _by_itself(job) if temperature is None else _at(arena.generator, temperature)
         return _run_with(method, dataclasses.replace(job, arena=arena), chosen.told(generator))
@@ -110,8 +123,9 @@ def in_recipe(
 def as_recipe(arena: Arena) -> Arena:
     """The arena with the choices of `policies.recycle` in place of those that settings are screened from."""
     choices = dataclasses.replace(arena.choices, brake=None, flow_brake=None)
-    recycling = dataclasses.replace(arena.recycling, mended=recipe().recycling.mended)
-    return dataclasses.replace(arena, choices=choices, recycling=recycling)
+    usual = recipe().recycling
+    recycling = dataclasses.replace(arena.recycling, mended=usual.mended, strongest=usual.strongest)
+    return dataclasses.replace(arena, choices=choices, recycling=recycling, grows=True)
 
 
 def _own_temperature(job: Job) -> float:
@@ -251,14 +265,14 @@ def cross_own_domain(job: Job) -> Trained:
     return recycled(case_rows=0, error_rows=1, rule=rule).run(job)
 
 
-def controlled(control: Callable[[Job], Control], **changes: object) -> Method:
+def controlled(control: Callable[[Job], Control], *, grows: bool = True, **changes: object) -> Method:
     """The recipe with something taken from it, and other settings."""
 
     def run(job: Job) -> Trained:
         recycling = dataclasses.replace(job.arena.recycling, **changes)  # type: ignore[arg-type]
         return recycle_with(job, registered(job.arena), "recycle", recycling, control=control(job))
 
-    return in_recipe(Method(run=run))
+    return in_recipe(Method(run=run), grows=grows)
 
 
 def stale(job: Job) -> Control:

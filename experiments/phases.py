@@ -156,7 +156,7 @@ def recycle_with(
         schedule,
         jax.random.key(seed + 2),
         arena.mesh,
-        adam=Adam(learning_rate=arena.budget.tune_rate),
+        adam=Adam(learning_rate=arena.budget.tune_rate, grows=arena.grows),
         observer=dataclasses.replace(observer, watch=watcher),
         control=control,
         renew=renew,
@@ -207,7 +207,7 @@ def _train(
         jax.random.key(seed + 2 if later else seed),
         arena.mesh,
         params=params,
-        adam=Adam(learning_rate=budget.tune_rate if later else budget.base_rate),
+        adam=Adam(learning_rate=budget.tune_rate if later else budget.base_rate, grows=later and arena.grows),
         observer=observer,
     )
     flops = updates * update_flops(generator, policy, forward_calls(arena, generator), budget.rows)

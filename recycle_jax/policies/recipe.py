@@ -55,6 +55,7 @@ class Recycling:
         clean_noise: the same on real history; None for none where the network is told which history is its own, and for
             `noise` where it is not, since one answer must then do for both.
         mended: probability that a frame of a case's context is the reference's version of it.
+        strongest: errors of a case are scaled by `U(0, strongest)`, each frame for itself; 1 leaves them as they are.
         guessed: probability that a frame of real history is the generator's own guess of it, one step from real frames,
             as in scheduled sampling (`policies.scheduled`), at its cost, without noise; 0 leaves real history alone.
         reach: where the generator keeps anchors, most frames left out between them and the recent ones on real history;
@@ -81,6 +82,7 @@ class Recycling:
     noise: float = 0.03
     clean_noise: float | None = None
     mended: float = 0.0
+    strongest: float = 1.0
     guessed: float = 0.0
     reach: int = 32
     rule: AnySlot | DrawRule | OwnDomain = AnySlot()
@@ -121,6 +123,7 @@ class Recycling:
             rule=of_cases,
             weight=self.case_weight,
             mended=self.mended,
+            strongest=self.strongest,
         )
         add = AddErrors(bank=bank, noise=self.noise, rule=self.rule, weight=self.case_weight)
         own = NoiseAugmentation(most=self.noise, disguised=True)
@@ -177,6 +180,7 @@ def recycle(
     pull: float = 0.5,
     brake: float | None = None,
     mended: float = 0.5,
+    strongest: float = 1.0,
     temperature: float = 0.5,
     own_level: float = 0.0,
 ) -> Recipe:
@@ -189,6 +193,7 @@ def recycle(
         pull: share of its displacement that a chain takes back at every step.
         brake: share of its change of displacement that a chain takes back; None moves new frames only.
         mended: probability that a frame of a replayed history is the reference's version of it.
+        strongest: errors of a replayed history are scaled by `U(0, strongest)`, each frame for itself; 1 leaves them.
         temperature: of a flow's sampler where the next frame follows from the context; 1 wherever rollouts must differ.
         own_level: what the network is told of a history of its own; 0 makes one answer do for real history too, which
             lasts longer. With .5 and `Recycling(disguised_rows=1, case_rows=2, case_weight=0.3)` one-step loss on real
@@ -197,7 +202,7 @@ def recycle(
     reference = Registered(pull=pull, brake=brake, gate=Gate(distance=0.03, mass=0.5))
     return Recipe(
         reference=reference,
-        recycling=Recycling(noise=noise, mended=mended),
+        recycling=Recycling(noise=noise, mended=mended, strongest=strongest),
         temperature=temperature,
         own_level=own_level,
     )

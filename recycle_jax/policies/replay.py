@@ -38,6 +38,12 @@ class ReplayCases(ExamplePolicy):
         weight: of a case in the loss; that of a clean row is 1.
         mended: probability that a frame of the context is the reference's version of it, each frame for itself: errors
             that come and go from frame to frame, under the same target.
+        strongest: errors are scaled by `U(0, strongest)`, each frame for itself, under the same target: errors of all
+            sizes along the generator's own directions, larger ones than its rollouts hold yet among them; 1 leaves
+            them as they are.
+
+    Raises:
+        ValueError: if `mended` is no probability or `strongest` not positive.
     """
 
     bank: ErrorBank
@@ -46,9 +52,12 @@ class ReplayCases(ExamplePolicy):
     rule: AnySlot | DrawRule = AnySlot()
     weight: float = 1.0
     mended: float = 0.0
+    strongest: float = 1.0
 
     def __post_init__(self) -> None:
         require_probability("mended", self.mended)
+        if not self.strongest > 0.0:
+            raise ValueError(f"strongest is {self.strongest}, must be positive: 1 leaves errors as they are")
 
     def examples(self, params: Params, generator: Generator, bank: PyTree, batch: Batch, keys: RowKeys) -> Drawn:
         """Cases where the bank has them, clean rows elsewhere."""
@@ -69,16 +78,22 @@ class ReplayCases(ExamplePolicy):
         return Drawn(example=example, clean=jnp.logical_not(found), found=found)
 
     def _history(self, case: Case, keys: RowKeys) -> Frames:
-        if self.mended:
-            keys, of_mending = fm.split_rows(keys, 2)
-            draw = lambda key: jax.random.bernoulli(key, self.mended, case.context.shape[1:2])  # noqa: E731
-            whole = jax.vmap(draw)(of_mending)[:, :, None, None, None]
-            case = dataclasses.replace(case, context=jnp.where(whole, case.clean_context, case.context))
-        if self.remake is None:
+        """The context with its errors remade, then scaled, then taken from some frames."""
+        if self.remake is None and self.strongest == 1.0 and not self.mended:
             return case.context
+        of_remake, of_strength, of_mending = fm.split_rows(keys, 3)
         clean = case.clean_context.astype(jnp.float32)
-        remade = self.remake(case.context.astype(jnp.float32) - clean, keys)
-        return jnp.clip(clean + remade, -1.0, 1.0)
+        error = case.context.astype(jnp.float32) - clean
+        if self.remake is not None:
+            error = self.remake(error, of_remake)
+        frames = case.context.shape[1]
+        if self.strongest != 1.0:
+            strength = jax.vmap(lambda key: jax.random.uniform(key, (frames,), maxval=self.strongest))(of_strength)
+            error = strength[:, :, None, None, None] * error
+        if self.mended:
+            whole = jax.vmap(lambda key: jax.random.bernoulli(key, self.mended, (frames,)))(of_mending)
+            error = jnp.where(whole[:, :, None, None, None], 0.0, error)
+        return jnp.clip(clean + error, -1.0, 1.0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,7 @@ from recycle_jax.generators.base import Generator
 from recycle_jax.policies.base import HistoryPolicy
 from recycle_jax.policies.recipe import Recycling
 from recycle_jax.sharding import ROLES, place
-from recycle_jax.training.average import averaged, handed_out
+from recycle_jax.training.average import averaged, growing, handed_out
 from recycle_jax.training.correct import make_correct
 from recycle_jax.training.harvesting import make_harvest
 from recycle_jax.training.loop import Harvesting, Observer, Renew, RunState, Schedule, resume, run
@@ -45,12 +45,15 @@ class Adam:
         floor: learning rate at the end, as a share of the top.
         warmup: share of the updates in which the rate rises from 0.
         average: updates over which parameters are averaged, as a share of the phase's; 0 hands out the newest.
+        grows: whether that is a share of the updates made so far, so that the average forgets where the phase began, see
+            `training.average`.
     """
 
     learning_rate: float = 1e-3
     floor: float = 0.05
     warmup: float = 0.05
     average: float = 0.3
+    grows: bool = False
 
     def build(self, updates: int) -> optax.GradientTransformation:
         """The transformation for a phase of so many updates."""
@@ -59,7 +62,9 @@ class Adam:
             0.0, self.learning_rate, rise, max(updates, rise + 1), self.learning_rate * self.floor
         )
         adam = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
-        return averaged(adam, max(1.0, self.average * updates)) if self.average else adam
+        if not self.average:
+            return adam
+        return averaged(adam, growing(self.average) if self.grows else max(1.0, self.average * updates))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -113,7 +118,7 @@ def recycle_phase(
     key: PRNGKey,
     mesh: Mesh,
     *,
-    adam: Adam = Adam(),  # noqa: B008 (frozen)
+    adam: Adam = Adam(grows=True),  # noqa: B008 (frozen)
     observer: Observer = Observer(),  # noqa: B008 (frozen)
     control: Control = Control(),  # noqa: B008 (frozen)
     renew: Renew | None = None,
