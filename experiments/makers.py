@@ -85,7 +85,7 @@ def by_itself(method: Method, twin: str = "") -> Method:
 
 
 def grown(method: Method, twin: str = "") -> Method:
-    """A remedy with another average: one that forgets where the phase began, as `training.recipe.recycle_phase` has it."""
+    """A remedy whose average forgets where the phase began, as that of `training.recipe.recycle_phase` does."""
 
     def run(job: Job) -> Trained:
         return method.run(dataclasses.replace(job, arena=dataclasses.replace(job.arena, grows=True)))

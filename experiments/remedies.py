@@ -254,12 +254,12 @@ GROWN: dict[str, Method] = {
     "ours=mended,grown": in_recipe(recycled(mended=0.5, strongest=1.0)),
     "ours=mended,grown,scaled": in_recipe(recycled(mended=0.5, strongest=2.0)),
     **{
-        f"{name},grown": grown(RIVALS[name])
+        f"{name},cooled,grown": grown(Method(run=cooled(RIVALS[name]).run))
         for name in ("noise=0.05", "pushforward=1", "scheduled=0.5", "relay=8", "forcing=weak,stabilised")
     },
 }
 """The recipe with an average that forgets where the phase began, without and with errors of all sizes. Thought of last:
-the best rivals get such an average too."""
+the best rivals get such an average too, on top of what the screening had chosen for most of them, a cooler flow."""
 
 COOLED: dict[str, Method] = {
     "ours=loose,cooled": by_itself(OURS["ours=loose"], twin="ours=loose"),

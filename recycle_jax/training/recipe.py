@@ -45,8 +45,8 @@ class Adam:
         floor: learning rate at the end, as a share of the top.
         warmup: share of the updates in which the rate rises from 0.
         average: updates over which parameters are averaged, as a share of the phase's; 0 hands out the newest.
-        grows: whether that is a share of the updates made so far, so that the average forgets where the phase began, see
-            `training.average`.
+        grows: whether that is a share of the updates made so far, so that the average forgets where the phase began,
+            see `training.average`.
     """
 
     learning_rate: float = 1e-3

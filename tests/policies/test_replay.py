@@ -78,6 +78,21 @@ def test_frames_of_a_case_are_mended_each_for_itself(predictor, batch_of, keys_o
         ReplayCases(bank=BANK, mended=1.5)
 
 
+def test_errors_of_a_case_come_in_all_sizes(predictor, batch_of, keys_of):
+    """Between none and twice the banked error, each frame for itself, and the target stays."""
+    state, rows = bank_state(predictor, FULL), 64
+    drawn = examples(ReplayCases(bank=BANK, strongest=2.0), predictor, state, batch_of(rows), keys_of(rows))
+    size = (np.asarray(drawn.example.context)[..., 0, 0, 0] - 0.25) / 0.25
+    assert 0.0 <= size.min() < 0.2 and 1.8 < size.max() < 2.0 and abs(size.mean() - 1.0) < 0.2
+    assert abs(np.corrcoef(size.T)[0, 1]) < 0.3
+    assert np.all(drawn.example.x0 == 0.125)
+    both = ReplayCases(bank=BANK, strongest=2.0, mended=0.5)
+    frames = np.asarray(examples(both, predictor, state, batch_of(rows), keys_of(rows)).example.context)
+    assert 0.35 < np.mean(frames == 0.25) < 0.65
+    with pytest.raises(ValueError, match="strongest is 0"):
+        ReplayCases(bank=BANK, strongest=0.0)
+
+
 def test_a_case_is_replayed_under_its_own_condition(predictor, batch_of, keys_of):
     """Rows of the empty shard keep the batch's."""
     told = lambda value, rows: {"push": jnp.full((rows, 1), value, jnp.float32)}  # noqa: E731
