@@ -75,7 +75,7 @@ STAGES = ("screening", "final", "domains")
 COMPARED = {"b", "b_plus", "cooled", *map(family_of, RIVALS), *map(family_of, CONTROLS)} - {"dagger"}
 """What `ours` is compared with: rivals and controls; not what asks a simulator, nor parts of itself."""
 
-DOMAIN_METHODS = ("b", "b_plus", "noise", "pushforward", "ours", "ours:fading", "ours:unmended")
+DOMAIN_METHODS = ("b", "b_plus", "noise", "pushforward", "ours", "ours:unmended")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

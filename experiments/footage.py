@@ -45,9 +45,8 @@ TABLE: dict[str, Method] = {
     **{name: METHODS[name] for name in ("b", "b_plus", "noise")},
     "cooled": cooled(METHODS["b_plus"]),
     "ours": in_recipe(METHODS["recycle"]),
-    "ours:fading": in_recipe(recycled(mended=0.5, strongest=1.0), grows=False),
-    "ours:unmended": in_recipe(recycled(mended=0.0, strongest=1.0), grows=False),
-    "ours:cool": in_recipe(recycled(mended=0.0, strongest=1.0), temperature=0.5, grows=False),
+    "ours:unmended": in_recipe(recycled(mended=0.0)),
+    "ours:cool": in_recipe(recycled(mended=0.0), temperature=0.5),
     "ours:told": IN_DISGUISE,
 }
 """The recipe of `policies.recycle`, and what it is compared with: the same without mended frames, then cooled in any

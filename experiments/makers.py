@@ -84,15 +84,6 @@ def by_itself(method: Method, twin: str = "") -> Method:
     return Method(run=lambda job: _run_at(method, job, _own_temperature(job)), refuses=draws_nothing, twin=twin)
 
 
-def grown(method: Method, twin: str = "") -> Method:
-    """A remedy whose average forgets where the phase began, as that of `training.recipe.recycle_phase` does."""
-
-    def run(job: Job) -> Trained:
-        return method.run(dataclasses.replace(job, arena=dataclasses.replace(job.arena, grows=True)))
-
-    return Method(run=run, refuses=method.refuses, twin=twin)
-
-
 def told_own(method: Method) -> Method:
     """A remedy whose network is told which history is its own."""
 
@@ -107,7 +98,7 @@ def in_recipe(
     temperature: float | None = None,
     own_level: float | None = None,
     twin: str = "",
-    grows: bool = True,
+    grows: bool = False,
 ) -> Method:
     """The recipe, or what is taken apart, with the settings of `policies.recycle`; None leaves what it decides."""
 
@@ -123,9 +114,8 @@ def in_recipe(
 def as_recipe(arena: Arena) -> Arena:
     """The arena with the choices of `policies.recycle` in place of those that settings are screened from."""
     choices = dataclasses.replace(arena.choices, brake=None, flow_brake=None)
-    usual = recipe().recycling
-    recycling = dataclasses.replace(arena.recycling, mended=usual.mended, strongest=usual.strongest)
-    return dataclasses.replace(arena, choices=choices, recycling=recycling, grows=True)
+    recycling = dataclasses.replace(arena.recycling, mended=recipe().recycling.mended)
+    return dataclasses.replace(arena, choices=choices, recycling=recycling)
 
 
 def _own_temperature(job: Job) -> float:
@@ -265,14 +255,14 @@ def cross_own_domain(job: Job) -> Trained:
     return recycled(case_rows=0, error_rows=1, rule=rule).run(job)
 
 
-def controlled(control: Callable[[Job], Control], *, grows: bool = True, **changes: object) -> Method:
+def controlled(control: Callable[[Job], Control], **changes: object) -> Method:
     """The recipe with something taken from it, and other settings."""
 
     def run(job: Job) -> Trained:
         recycling = dataclasses.replace(job.arena.recycling, **changes)  # type: ignore[arg-type]
         return recycle_with(job, registered(job.arena), "recycle", recycling, control=control(job))
 
-    return in_recipe(Method(run=run), grows=grows)
+    return in_recipe(Method(run=run))
 
 
 def stale(job: Job) -> Control:

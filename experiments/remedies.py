@@ -27,7 +27,6 @@ from experiments.makers import (
     discrete,
     draws_nothing,
     flows_only,
-    grown,
     hierarchical,
     in_recipe,
     one_domain,
@@ -156,10 +155,7 @@ ONE_STEP: dict[str, Method] = {
 }
 """The published pieces alone, and with one thing changed."""
 
-FADING = functools.partial(in_recipe, grows=False)
-"""As the recipe was before its average forgot where a phase began."""
-
-IN_DISGUISE = FADING(recycled(disguised_rows=1, case_rows=2, case_weight=0.3, mended=0.0, strongest=1.0), own_level=OWN)
+IN_DISGUISE = in_recipe(recycled(disguised_rows=1, case_rows=2, case_weight=0.3, mended=0.0), own_level=OWN)
 """Recycling of a network that is told of its own frames, some real history in disguise, cases of less weight."""
 
 PARTS: dict[str, Method] = {
@@ -177,6 +173,7 @@ PARTS: dict[str, Method] = {
     "projected": Method(run=recycled(projected).run, refuses=needs_world),
     "ours:free_chains": with_choices(pull=0.0),
     "ours:dense": with_choices(cells=8),
+    "ours:unmended": recycled(mended=0.0),
     "ours:no_noise": recycled(noise=0.0),
     "ours:young": recycled(oldest=4),
     "ours:old": recycled(oldest=96),
@@ -201,8 +198,6 @@ ABLATIONS: dict[str, Method] = {
     "corrected_shared:matched": Method(run=at_matched_calls(corrected_shared), refuses=draws_nothing),
     **{name: in_recipe(method) for name, method in PARTS.items()},
     "ours:told": IN_DISGUISE,
-    "ours:fading": FADING(recycled(mended=0.5, strongest=1.0)),
-    "ours:unmended": FADING(recycled(mended=0.0, strongest=1.0)),
     "ours:warm": Method(run=in_recipe(METHODS["recycle"], temperature=1.0).run, refuses=draws_nothing),
     "ours:cold": Method(run=in_recipe(METHODS["recycle"], temperature=0.0).run, refuses=draws_nothing),
 }
@@ -215,7 +210,7 @@ CONTROLS: dict[str, Method] = {
     "shuffled=0.5": controlled(lambda job: Control(remake=Shuffled(amplitude=0.5))),
     "shuffled=1": controlled(lambda job: Control(remake=Shuffled())),
     "stale": controlled(stale),
-    "stale:unmended": controlled(stale, grows=False, mended=0.0, strongest=1.0),
+    "stale:unmended": controlled(stale, mended=0.0),
     "foreign": controlled(lambda job: Control(rolls_out=job.base_of(job.seed + 1000).params)),
 }
 """What recycling must beat, or own errors do not matter."""
@@ -227,7 +222,7 @@ BYSTANDERS: dict[str, Method] = {
 """A still picture and real video, to see that the judge knows them."""
 
 TOLD: dict[str, Method] = {
-    "ours=told": FADING(recycled(case_weight=0.3, mended=0.0, strongest=1.0), own_level=OWN),
+    "ours=told": in_recipe(recycled(case_weight=0.3, mended=0.0), own_level=OWN),
     "ours=told,disguised": IN_DISGUISE,
     "pushforward=1,told": told_own(RIVALS["pushforward=1"]),
 }
@@ -235,31 +230,26 @@ TOLD: dict[str, Method] = {
 Thought of last, and more settings than four; so the best of the rivals that were done by then is told too."""
 
 GUESSED: dict[str, Method] = {
-    "ours=mended": FADING(recycled(mended=0.5, strongest=1.0)),
-    "ours=mended,rarely": FADING(recycled(mended=0.25, strongest=1.0)),
-    "ours=mended,mostly": FADING(recycled(mended=0.75, strongest=1.0)),
-    "ours=guessed": FADING(recycled(guessed=0.5, mended=0.0, strongest=1.0)),
-    "ours=mended,guessed": FADING(recycled(mended=0.5, guessed=0.5, strongest=1.0)),
+    "ours=mended": in_recipe(recycled(mended=0.5)),
+    "ours=mended,rarely": in_recipe(recycled(mended=0.25)),
+    "ours=mended,mostly": in_recipe(recycled(mended=0.75)),
+    "ours=guessed": in_recipe(recycled(guessed=0.5, mended=0.0)),
+    "ours=mended,guessed": in_recipe(recycled(mended=0.5, guessed=0.5)),
 }
 """The recipe with errors that come and go from frame to frame, in cases, in real history, and in both. Thought of when
 scheduled sampling had kept 95 % of the rollouts of the predictor's ball, more than the recipe."""
 
 COLD: dict[str, Method] = {
-    "ours=loose,cold": FADING(recycled(mended=0.0, strongest=1.0), temperature=0.0, twin="ours=loose"),
-    "ours=mended,cold": FADING(recycled(mended=0.5, strongest=1.0), temperature=0.0, twin="ours=mended"),
+    "ours=loose,cold": in_recipe(recycled(mended=0.0), temperature=0.0, twin="ours=loose"),
+    "ours=mended,cold": in_recipe(recycled(mended=0.5), temperature=0.0, twin="ours=mended"),
 }
 """The recipe with a flow that draws nothing, in worlds whose next frame follows from the context."""
 
 GROWN: dict[str, Method] = {
-    "ours=mended,grown": in_recipe(recycled(mended=0.5, strongest=1.0)),
-    "ours=mended,grown,scaled": in_recipe(recycled(mended=0.5, strongest=2.0)),
-    **{
-        f"{name},cooled,grown": grown(Method(run=cooled(RIVALS[name]).run))
-        for name in ("noise=0.05", "pushforward=1", "scheduled=0.5", "relay=8", "forcing=weak,stabilised")
-    },
+    "ours=mended,grown": in_recipe(recycled(mended=0.5), grows=True),
+    "ours=mended,grown,scaled": in_recipe(recycled(mended=0.5, strongest=2.0), grows=True),
 }
-"""The recipe with an average that forgets where the phase began, without and with errors of all sizes. Thought of last:
-the best rivals get such an average too, on top of what the screening had chosen for most of them, a cooler flow."""
+"""The recipe with an average that forgets where the phase began, without and with errors of all sizes."""
 
 COOLED: dict[str, Method] = {
     "ours=loose,cooled": by_itself(OURS["ours=loose"], twin="ours=loose"),

@@ -180,7 +180,6 @@ def recycle(
     pull: float = 0.5,
     brake: float | None = None,
     mended: float = 0.5,
-    strongest: float = 1.0,
     temperature: float = 0.5,
     own_level: float = 0.0,
 ) -> Recipe:
@@ -193,7 +192,6 @@ def recycle(
         pull: share of its displacement that a chain takes back at every step.
         brake: share of its change of displacement that a chain takes back; None moves new frames only.
         mended: probability that a frame of a replayed history is the reference's version of it.
-        strongest: errors of a replayed history are scaled by `U(0, strongest)`, each frame for itself; 1 leaves them.
         temperature: of a flow's sampler where the next frame follows from the context; 1 wherever rollouts must differ.
         own_level: what the network is told of a history of its own; 0 makes one answer do for real history too, which
             lasts longer. With .5 and `Recycling(disguised_rows=1, case_rows=2, case_weight=0.3)` one-step loss on real
@@ -202,7 +200,7 @@ def recycle(
     reference = Registered(pull=pull, brake=brake, gate=Gate(distance=0.03, mass=0.5))
     return Recipe(
         reference=reference,
-        recycling=Recycling(noise=noise, mended=mended, strongest=strongest),
+        recycling=Recycling(noise=noise, mended=mended),
         temperature=temperature,
         own_level=own_level,
     )

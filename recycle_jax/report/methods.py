@@ -158,7 +158,6 @@ _MORE = (
     ("ours:dense", "ours, dense flow", "Displacement fitted in 8 × 8 cells of the frame, as dense optical flow does."),
     ("ours:warm", "ours, full temperature", "The flow samples from the noise that it was trained on."),
     ("ours:free_chains", "ours, chains run free", "Rollouts are never moved back towards the clip."),
-    ("ours:fading", "ours, fading average", "The average holds a tenth of what recycling began with."),
     ("ours:unmended", "ours, no frame mended", "All frames of a replayed history are the rollout's own."),
     ("ours:no_noise", "ours without noise", "No light noise on the history besides."),
     ("ours:young", "ours, ages to 4", "Errors of at most four steps."),

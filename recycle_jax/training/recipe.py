@@ -118,7 +118,7 @@ def recycle_phase(
     key: PRNGKey,
     mesh: Mesh,
     *,
-    adam: Adam = Adam(grows=True),  # noqa: B008 (frozen)
+    adam: Adam = Adam(),  # noqa: B008 (frozen)
     observer: Observer = Observer(),  # noqa: B008 (frozen)
     control: Control = Control(),  # noqa: B008 (frozen)
     renew: Renew | None = None,
