@@ -19,6 +19,7 @@ from recycle_jax.generators.rectified_flow import RectifiedFlow
 from recycle_jax.models.conv import frame_unet, velocity_unet
 from recycle_jax.policies.recipe import Recycling
 from recycle_jax.training.cost import Cost
+from recycle_jax.training.selection import Selection
 from recycle_jax.typing import Frames, Params, RowKeys
 
 
@@ -121,6 +122,7 @@ class Arena:
         simulator: the world itself, or None where video was recorded.
         net: size of the generator's network, for methods that want another.
         grows: whether what starts from B averages parameters so that it forgets where it began, see `training.average`.
+        selection: by whose rollouts what starts from B chooses among several averages, or None.
         train_domain: what the generator trains on.
         elsewhere: domain -> makes who judges it on video of another domain.
         held_out_elsewhere: domain -> held-out clips of that domain.
@@ -142,6 +144,7 @@ class Arena:
     simulator: DecodableWorld | None = None
     net: Net = Net()
     grows: bool = False
+    selection: Selection | None = None
     train_domain: str = "all"
     elsewhere: Mapping[str, Callable[[], Judge]] = dataclasses.field(default_factory=dict)
     held_out_elsewhere: Mapping[str, ClipSource] = dataclasses.field(default_factory=dict)

@@ -37,6 +37,7 @@ from recycle_jax.policies.one_step import OneStepErrors
 from recycle_jax.policies.recipe import recycle as recipe
 from recycle_jax.policies.unrolled import Unrolled
 from recycle_jax.training.recipe import Control
+from recycle_jax.training.selection import Selection
 from recycle_jax.training.stop import Stop
 from recycle_jax.typing import Clip
 
@@ -84,6 +85,15 @@ def by_itself(method: Method, twin: str = "") -> Method:
     return Method(run=lambda job: _run_at(method, job, _own_temperature(job)), refuses=draws_nothing, twin=twin)
 
 
+def chosen(method: Method, twin: str = "") -> Method:
+    """A remedy that chooses among several averages by rollouts of its own, see `training.selection`."""
+
+    def run(job: Job) -> Trained:
+        return method.run(dataclasses.replace(job, arena=dataclasses.replace(job.arena, selection=Selection())))
+
+    return Method(run=run, refuses=method.refuses, twin=twin)
+
+
 def told_own(method: Method) -> Method:
     """A remedy whose network is told which history is its own."""
 
@@ -99,14 +109,15 @@ def in_recipe(
     own_level: float | None = None,
     twin: str = "",
     grows: bool = False,
+    selection: Selection | None = None,
 ) -> Method:
     """The recipe, or what is taken apart, with the settings of `policies.recycle`; None leaves what it decides."""
 
     def run(job: Job) -> Trained:
-        arena, usual = dataclasses.replace(as_recipe(job.arena), grows=grows), recipe()
-        chosen = usual if own_level is None else dataclasses.replace(usual, own_level=own_level)
+        arena, usual = dataclasses.replace(as_recipe(job.arena), grows=grows, selection=selection), recipe()
+        wanted = usual if own_level is None else dataclasses.replace(usual, own_level=own_level)
         generator = _by_itself(job) if temperature is None else _at(arena.generator, temperature)
-        return _run_with(method, dataclasses.replace(job, arena=arena), chosen.told(generator))
+        return _run_with(method, dataclasses.replace(job, arena=arena), wanted.told(generator))
 
     return Method(run=run, refuses=draws_nothing if twin else method.refuses, twin=twin)
 

@@ -19,18 +19,23 @@ from recycle_jax.generators.base import Generator
 from recycle_jax.policies.base import HistoryPolicy
 from recycle_jax.policies.clean import TeacherForcing
 from recycle_jax.policies.recipe import Recycling
+from recycle_jax.training.average import all_averages, handed_out
 from recycle_jax.training.cost import Cost, forward_flops, harvest_flops, update_flops
 from recycle_jax.training.loop import Observer, Renew, Schedule
 from recycle_jax.training.recipe import Adam, Control, recycle_phase, train_phase
+from recycle_jax.training.state import TrainState
 from recycle_jax.training.stop import Stop
 from recycle_jax.training.watcher import Watcher
-from recycle_jax.typing import Params
+from recycle_jax.typing import Params, PRNGKey
 
 ROUND = 7
 """Harvests between two looks of the watch."""
 
 SECOND_PHASE, THIRD_PHASE = 10_000_000, 20_000_000
 """Numbers of the first batch of whatever follows B, and of what follows that, so that each sees other data."""
+
+SELECTION_STREAM = 0x5E1
+"""Folded into a seed's key for the rollouts by which an average is chosen."""
 
 Observing = Callable[[str], Observer]
 """From the name of a phase to who is told of it."""
@@ -76,6 +81,13 @@ def base_flops(arena: Arena) -> float:
     return arena.budget.base * update_flops(arena.generator, TeacherForcing(), forward, arena.budget.rows)
 
 
+def selection_flops(arena: Arena) -> float:
+    """What choosing among averages costs, where an arena asks for it."""
+    if arena.selection is None:
+        return 0.0
+    return arena.selection.calls(arena.generator) * forward_calls(arena, arena.generator)
+
+
 def spending(job: Job, share: float) -> Job:
     """The job with a share of its extra budget."""
     budget = dataclasses.replace(job.arena.budget, extra=job.arena.budget.extra * share)
@@ -86,10 +98,11 @@ def tune_with(job: Job, policy: HistoryPolicy, phase: str) -> Trained:
     """Any policy without harvests, from B's parameters, for the extra budget."""
     arena, base = job.arena, job.base
     each = update_flops(arena.generator, policy, forward_calls(arena, arena.generator), arena.budget.rows)
-    updates = max(1, round(extra_flops(arena) / each))
+    updates = max(1, round((extra_flops(arena) - selection_flops(arena)) / each))
     observer = job.observing(phase)
     tuned = _train(arena, arena.generator, policy, updates, job.seed, observer, base.params, job.first_batch)
-    return dataclasses.replace(tuned, cost=base.cost + tuned.cost)
+    chosen = Cost(eval_flops_used_for_choices=selection_flops(arena))
+    return dataclasses.replace(tuned, cost=base.cost + tuned.cost + chosen)
 
 
 def scratch_with(job: Job, generator: Generator, policy: HistoryPolicy, phase: str, share: float = 1.0) -> Trained:
@@ -133,7 +146,7 @@ def recycle_with(
     arena, base, seed = job.arena, job.base, job.seed
     recycling = recycling or arena.recycling
     train, harvest = _recycling_flops(arena, recycling, 1000, reference_flops)
-    updates = max(1, round(1000 * extra_flops(arena) / (train + harvest)))
+    updates = max(1, round(1000 * (extra_flops(arena) - selection_flops(arena)) / (train + harvest)))
     frames = arena.generator.context_frames + arena.generator.chunk_frames
     needed = recycling.policy(recycling.bank(), arena.generator).clip_frames(arena.generator)
     schedule = _schedule(arena, updates, needed, job.first_batch)
@@ -156,16 +169,21 @@ def recycle_with(
         schedule,
         jax.random.key(seed + 2),
         arena.mesh,
-        adam=Adam(learning_rate=arena.budget.tune_rate, grows=arena.grows),
+        adam=_adam(arena),
         observer=dataclasses.replace(observer, watch=watcher),
         control=control,
         renew=renew,
     )
-    params = watcher.result(state)
+    usual = watcher.result(state)
+    params, chosen = usual, Cost(eval_flops_used_for_choices=selection_flops(arena))
+    if arena.selection is not None:
+        candidates = [usual, *all_averages(state.train)[1:]]
+        choice = arena.selection.choose(arena.generator, candidates, arena.source(seed), _selection_key(seed))
+        params = choice.params
     updates = int(state.train.step)
     train, harvest = _recycling_flops(arena, recycling, updates, reference_flops)
     cost = Cost(train_flops=train, harvest_flops=harvest, updates=updates, seconds=seconds)
-    cost += watcher.cost(base.params)
+    cost += watcher.cost(base.params) + chosen
     held = sum(leaf.nbytes for leaf in jax.tree.leaves(state.bank.entries))
     bank = {"bytes": int(held), "entries": int(state.bank.count.sum())}
     return Trained(params=params, cost=base.cost + cost, bank=bank, rounds=_rounds(watcher))
@@ -197,22 +215,37 @@ def _train(
     first_batch: int = 0,
 ) -> Trained:
     """One phase: from scratch as B is trained, from parameters as everything that starts from B."""
-    budget, later = arena.budget, params is not None
+    later, key = params is not None, jax.random.key(seed + 2 if params is not None else seed)
+    adam = _adam(arena) if later else Adam(learning_rate=arena.budget.base_rate)
+    pick: Callable[[TrainState], Params] = handed_out
+    if later and arena.selection is not None:
+        pick = arena.selection.pick(generator, arena.source(seed), _selection_key(seed))
     trained, seconds = _timed(
         train_phase,
         generator,
         policy,
         arena.source(seed),
         _schedule(arena, updates, policy.clip_frames(generator), first_batch),
-        jax.random.key(seed + 2 if later else seed),
+        key,
         arena.mesh,
         params=params,
-        adam=Adam(learning_rate=budget.tune_rate if later else budget.base_rate, grows=later and arena.grows),
+        adam=adam,
         observer=observer,
+        pick=pick,
     )
-    flops = updates * update_flops(generator, policy, forward_calls(arena, generator), budget.rows)
+    flops = updates * update_flops(generator, policy, forward_calls(arena, generator), arena.budget.rows)
     cost = Cost(train_flops=flops, updates=updates, seconds=seconds)
     return Trained(params=trained, cost=cost, generator=generator)
+
+
+def _adam(arena: Arena) -> Adam:
+    """The optimiser of whatever starts from B."""
+    others = () if arena.selection is None else arena.selection.averages
+    return Adam(learning_rate=arena.budget.tune_rate, grows=arena.grows, others=others)
+
+
+def _selection_key(seed: int) -> PRNGKey:
+    return jax.random.fold_in(jax.random.key(seed), SELECTION_STREAM)
 
 
 def _schedule(arena: Arena, updates: int, frames: int, first: int) -> Schedule:

@@ -78,6 +78,7 @@ from recycle_jax.policies.scheduled import ScheduledSampling
 from recycle_jax.policies.svi import svi_film, svi_shot
 from recycle_jax.policies.unrolled import Unrolled
 from recycle_jax.training.recipe import Control
+from recycle_jax.training.selection import Selection
 
 OURS: dict[str, Method] = {
     "ours=braked": METHODS["recycle"],
@@ -246,10 +247,12 @@ COLD: dict[str, Method] = {
 """The recipe with a flow that draws nothing, in worlds whose next frame follows from the context."""
 
 GROWN: dict[str, Method] = {
+    "ours=mended,chosen": in_recipe(recycled(mended=0.5), selection=Selection()),
     "ours=mended,grown": in_recipe(recycled(mended=0.5), grows=True),
     "ours=mended,grown,scaled": in_recipe(recycled(mended=0.5, strongest=2.0), grows=True),
 }
-"""The recipe with an average that forgets where the phase began, without and with errors of all sizes."""
+"""The recipe with the one of several averages that lasts longest in a few rollouts of its own; with one that forgets
+where the phase began; and with errors of all sizes besides."""
 
 COOLED: dict[str, Method] = {
     "ours=loose,cooled": by_itself(OURS["ours=loose"], twin="ours=loose"),

@@ -34,7 +34,7 @@ class AveragedState(NamedTuple):
 
     inner: Any
     average: Params
-    count: Array
+    made: Array
 
 
 def averaged(inner: optax.GradientTransformation, horizon: float | optax.Schedule) -> optax.GradientTransformation:
@@ -59,9 +59,9 @@ def averaged(inner: optax.GradientTransformation, horizon: float | optax.Schedul
         if params is None:
             raise ValueError("an average needs the parameters: call update(gradient, state, params)")
         updates, of_inner = inner.update(gradient, state.inner, params)
-        newest, count = optax.apply_updates(params, updates), state.count + 1
-        average = optax.incremental_update(newest, state.average, 1.0 / back(count))
-        return updates, AveragedState(of_inner, average, count)
+        newest, made = optax.apply_updates(params, updates), state.made + 1
+        average = optax.incremental_update(newest, state.average, 1.0 / back(made))
+        return updates, AveragedState(of_inner, average, made)
 
     return optax.GradientTransformation(init, update)
 
@@ -74,9 +74,18 @@ def growing(share: float) -> optax.Schedule:
     """
     if not 0.0 < share <= 1.0:
         raise ValueError(f"share is {share}, must lie in (0, 1]: 1 averages all updates alike, near 0 keeps the newest")
-    return lambda count: jnp.maximum(1.0, share * jnp.asarray(count, jnp.float32))
+    return lambda made: jnp.maximum(1.0, share * jnp.asarray(made, jnp.float32))
 
 
 def handed_out(train: TrainState) -> Params:
     """The averaged parameters where the optimiser keeps an average, else the newest."""
     return train.opt_state.average if isinstance(train.opt_state, AveragedState) else train.params
+
+
+def all_averages(train: TrainState) -> list[Params]:
+    """Every average that a state holds, that which is handed out first; the newest parameters where it holds none."""
+    found, state = [], train.opt_state
+    while isinstance(state, AveragedState):
+        found.append(state.average)
+        state = state.inner
+    return found or [train.params]

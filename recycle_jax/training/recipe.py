@@ -10,6 +10,7 @@ recycling are `train_phase` with another policy.
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +30,7 @@ from recycle_jax.training.average import averaged, growing, handed_out
 from recycle_jax.training.correct import make_correct
 from recycle_jax.training.harvesting import make_harvest
 from recycle_jax.training.loop import Harvesting, Observer, Renew, RunState, Schedule, resume, run
-from recycle_jax.training.state import init_state, with_optimizer
+from recycle_jax.training.state import TrainState, init_state, with_optimizer
 from recycle_jax.typing import Params, PRNGKey
 
 MEMORY_STREAM = 0x4D45
@@ -47,6 +48,7 @@ class Adam:
         average: updates over which parameters are averaged, as a share of the phase's; 0 hands out the newest.
         grows: whether that is a share of the updates made so far, so that the average forgets where the phase began,
             see `training.average`.
+        others: shares of growing averages that are kept besides, to choose from afterwards (`training.selection`).
     """
 
     learning_rate: float = 1e-3
@@ -54,6 +56,7 @@ class Adam:
     warmup: float = 0.05
     average: float = 0.3
     grows: bool = False
+    others: tuple[float, ...] = ()
 
     def build(self, updates: int) -> optax.GradientTransformation:
         """The transformation for a phase of so many updates."""
@@ -62,6 +65,8 @@ class Adam:
             0.0, self.learning_rate, rise, max(updates, rise + 1), self.learning_rate * self.floor
         )
         adam = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
+        for share in reversed(self.others):
+            adam = averaged(adam, growing(share))
         if not self.average:
             return adam
         return averaged(adam, growing(self.average) if self.grows else max(1.0, self.average * updates))
@@ -93,8 +98,9 @@ def train_phase(
     params: Params | None = None,
     adam: Adam = Adam(),  # noqa: B008 (frozen)
     observer: Observer = Observer(),  # noqa: B008 (frozen)
+    pick: Callable[[TrainState], Params] = handed_out,
 ) -> Params:
-    """Trains without harvests, from `params` or from scratch, and returns the averaged parameters."""
+    """Trains without harvests, from `params` or from scratch; returns what `pick` takes, the averaged parameters."""
     optimizer = adam.build(schedule.updates)
     # The program donates its state: the caller keeps the parameters that it passed.
     own = None if params is None else jax.tree.map(jnp.copy, params)
@@ -105,7 +111,7 @@ def train_phase(
     if observer.checkpoints is not None:
         state = resume(observer.checkpoints, state)
     correct = make_correct(generator, policy, optimizer, mesh)
-    return handed_out(run(correct, state, source, schedule, mesh, observer=observer).train)
+    return pick(run(correct, state, source, schedule, mesh, observer=observer).train)
 
 
 def recycle_phase(
