@@ -85,15 +85,6 @@ def by_itself(method: Method, twin: str = "") -> Method:
     return Method(run=lambda job: _run_at(method, job, _own_temperature(job)), refuses=draws_nothing, twin=twin)
 
 
-def chosen(method: Method, twin: str = "") -> Method:
-    """A remedy that chooses among several averages by rollouts of its own, see `training.selection`."""
-
-    def run(job: Job) -> Trained:
-        return method.run(dataclasses.replace(job, arena=dataclasses.replace(job.arena, selection=Selection())))
-
-    return Method(run=run, refuses=method.refuses, twin=twin)
-
-
 def told_own(method: Method) -> Method:
     """A remedy whose network is told which history is its own."""
 
