@@ -62,7 +62,7 @@ class Selection:
 
     averages: tuple[float, ...] = (0.15, 0.3, 0.6)
     rollouts: int = 8
-    frames: int = 512
+    frames: int = 256
     window: int = 8
     clips: int = 128
     first_batch: int = 30_000_000
