@@ -7,10 +7,10 @@ factors of two to four in horizon, while one-step losses agree to a few per cent
 
     chosen = argmax_i  mean over rollouts of the frame at which candidate i leaves the bands of real video       (1)
 
-with bands of motion, mass, sharpness and contrast that come from training clips alone: no simulator, and nothing of
-what a generator is judged by later. Of equals the first wins. Averages chosen after training are known from diffusion
-models (Karras et al., arXiv 2312.02696, section 3), where a population distance chooses; drift needs rollouts.
-Rollouts are not free: `Selection.calls` is their price.
+with bands of motion, mass, sharpness and contrast that come from training clips alone: no simulator, and none of the
+bands and clips that a generator is judged by later. Of equals the first wins. Averages chosen after training are
+known from diffusion models (Karras et al., arXiv 2312.02696, section 3), where a population distance chooses; drift
+needs rollouts. Rollouts are not free: `Selection.calls` is their price.
 """
 
 import dataclasses
@@ -58,6 +58,9 @@ class Selection:
         clips: real clips behind the bands, and as many again to check them.
         first_batch: number of the first of the three batches that are drawn, so that nothing has trained on them.
         widening: factor by which every band is widened.
+
+    Raises:
+        ValueError: if a count is below 1; in use, if `frames` is no multiple of `window`.
     """
 
     averages: tuple[float, ...] = (0.15, 0.3, 0.6)
@@ -93,12 +96,13 @@ class Selection:
         if not candidates:
             raise ValueError("there are no candidates: give at least one set of parameters")
         monitor = self.monitor(generator, source)
-        starts = source.batch(self.first_batch + 2, self.rollouts, generator.context_frames + 1).clip
+        starts = source.batch(self.first_batch + 2, self.rollouts, generator.context_frames)
         frames = -(-self.frames // generator.chunk_frames) * generator.chunk_frames
 
         @jax.jit
         def exits(params: Params) -> jax.Array:
-            return stream(generator, params, starts[:, :-1], key, frames, monitor).exit_frame.mean()
+            seen = stream(generator, params, starts.clip, key, frames, monitor, starts.condition)
+            return seen.exit_frame.mean()
 
         lasted = tuple(float(exits(params)) for params in candidates)
         number = int(np.argmax(lasted))
