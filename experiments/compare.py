@@ -57,7 +57,7 @@ from experiments.domains import DOMAINS, STOCHASTIC, WORLDS
 from experiments.filing import settings_taken_over, take_over
 from experiments.judging import HELD_OUT_SEED, Judging
 from experiments.methods import Method, require_known
-from experiments.remedies import CONTROLS, REMEDIES, RIVALS, family_of
+from experiments.remedies import CONTROLS, EARLIER, REMEDIES, RIVALS, family_of
 from experiments.worlds import true_continuation, world_judge
 from recycle_jax.cli import parse
 from recycle_jax.data.worlds.base import DecodableWorld
@@ -72,7 +72,10 @@ START_FRAMES = 12
 
 ALL_WORLDS = {**WORLDS, **STOCHASTIC}
 STAGES = ("screening", "final", "domains")
-COMPARED = {"b", "b_plus", "cooled", *map(family_of, RIVALS), *map(family_of, CONTROLS)} - {"dagger"}
+COMPARED = {"b", "b_plus", "cooled", *map(family_of, RIVALS), *map(family_of, EARLIER), *map(family_of, CONTROLS)} - {
+    "dagger",
+    "ours",
+}
 """What `ours` is compared with: rivals and controls; not what asks a simulator, nor parts of itself."""
 
 DOMAIN_METHODS = ("b", "b_plus", "noise", "pushforward", "ours", "ours:unmended")

@@ -284,6 +284,12 @@ def _train(
         observing = functools.partial(_observer, workdir, place, seed)
         return _kept(workdir, place, seed, "b", lambda: train_base(place, seed, observing))
 
+    def base_after(updates: int) -> Trained:
+        name = f"b@{updates}"
+        shorter = dataclasses.replace(place, budget=dataclasses.replace(place.budget, base=updates))
+        observer = _observer(workdir, place, seed, name)
+        return _kept(workdir, place, seed, name, lambda: train_base(shorter, seed, lambda phase: observer))
+
     def others() -> list[tuple[Arena, Callable[[int], Trained]]]:
         made = [make() for make in places]
         return [(other, functools.partial(base_in, other)) for other in made if other is not place]
@@ -296,6 +302,7 @@ def _train(
         seed=seed,
         observing=lambda phase: _observer(workdir, place, seed, method if phase == name else f"{method}{PHASE}{phase}"),
         base_of=base_of,
+        base_after=base_after,
         others=others,
     )
     return contest.table[name].run(job)

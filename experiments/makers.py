@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from experiments.arena import Arena, Trained, build_generator, gate_of
 from experiments.methods import Method, registered
-from experiments.phases import Job, recycle_with, scratch_with, tune_with
+from experiments.phases import Job, beginning_at, recycle_with, scratch_with, tune_with
 from recycle_jax import flow_matching as fm
 from recycle_jax.data.worlds.base import project
 from recycle_jax.errors.algebra import entry_error
@@ -48,6 +48,9 @@ REACH = 32
 LIBRARY = 4096
 """Real windows that a generated one is looked up in."""
 
+EARLY = 0.5
+"""Share of B's updates after which a remedy begins, where it begins early."""
+
 OWN = 0.5
 """What a network is told of a history of its own, where it is told."""
 
@@ -80,9 +83,19 @@ def cooled(method: Method, twin: str = "", temperature: float = 0.5) -> Method:
     return Method(run=lambda job: _run_at(method, job, temperature), refuses=draws_nothing, twin=twin)
 
 
+def cold(method: Method) -> Method:
+    """A remedy whose flow draws nothing; predictors, which draw nothing anyway, are served too."""
+    return dataclasses.replace(method, run=lambda job: _run_at(method, job, 0.0))
+
+
 def by_itself(method: Method, twin: str = "") -> Method:
     """A remedy whose flow decides from B and clips whether it is cooled, as `policies.recycle` has it."""
     return Method(run=lambda job: _run_at(method, job, _own_temperature(job)), refuses=draws_nothing, twin=twin)
+
+
+def early(method: Method, twin: str = "") -> Method:
+    """A remedy from a B of half the updates, at the same total cost; B is teacher forcing, which mends nothing."""
+    return dataclasses.replace(method, run=lambda job: method.run(beginning_at(job, EARLY)), twin=twin)
 
 
 def told_own(method: Method) -> Method:

@@ -51,6 +51,7 @@ class Job:
         seed: of training.
         observing: who is told of each phase.
         base_of: B of another seed, trained where it is not there yet.
+        base_after: B of this seed trained for so many updates only, with a schedule of that length.
         others: the contest's other arenas, each with its own `base_of`, for what learns from several.
         first_batch: number of the first batch of what is trained from `base` on.
     """
@@ -60,6 +61,7 @@ class Job:
     seed: int
     observing: Observing
     base_of: Callable[[int], Trained]
+    base_after: Callable[[int], Trained]
     others: Callable[[], Sequence[tuple[Arena, Callable[[int], Trained]]]] = tuple
     first_batch: int = SECOND_PHASE
 
@@ -92,6 +94,15 @@ def spending(job: Job, share: float) -> Job:
     """The job with a share of its extra budget."""
     budget = dataclasses.replace(job.arena.budget, extra=job.arena.budget.extra * share)
     return dataclasses.replace(job, arena=dataclasses.replace(job.arena, budget=budget))
+
+
+def beginning_at(job: Job, share: float) -> Job:
+    """The job from a B that trained for a share of its updates; what that saves is spent besides the extra budget."""
+    budget = job.arena.budget
+    updates = max(1, round(share * budget.base))
+    earlier = dataclasses.replace(budget, base=updates, extra=(1.0 + budget.extra) * budget.base / updates - 1.0)
+    arena = dataclasses.replace(job.arena, budget=earlier)
+    return dataclasses.replace(job, arena=arena, base=job.base_after(updates))
 
 
 def tune_with(job: Job, policy: HistoryPolicy, phase: str) -> Trained:
