@@ -93,9 +93,9 @@ def by_itself(method: Method, twin: str = "") -> Method:
     return Method(run=lambda job: _run_at(method, job, _own_temperature(job)), refuses=draws_nothing, twin=twin)
 
 
-def early(method: Method, twin: str = "") -> Method:
+def early(method: Method) -> Method:
     """A remedy from a B of half the updates, at the same total cost; B is teacher forcing, which mends nothing."""
-    return dataclasses.replace(method, run=lambda job: method.run(beginning_at(job, EARLY)), twin=twin)
+    return dataclasses.replace(method, run=lambda job: method.run(beginning_at(job, EARLY)))
 
 
 def told_own(method: Method) -> Method:
