@@ -44,13 +44,13 @@ from recycle_jax.sharding import make_mesh
 TABLE: dict[str, Method] = {
     **{name: METHODS[name] for name in ("b", "b_plus", "noise")},
     "cooled": cooled(METHODS["b_plus"]),
-    "ours": in_recipe(METHODS["recycle"]),
-    "ours:unmended": in_recipe(recycled(mended=0.0)),
-    "ours:cool": in_recipe(recycled(mended=0.0), temperature=0.5),
+    "ours": in_recipe(METHODS["recycle"], begins=1.0),
+    "ours:unmended": in_recipe(recycled(mended=0.0), begins=1.0),
+    "ours:cool": in_recipe(recycled(mended=0.0), temperature=0.5, begins=1.0),
     "ours:told": IN_DISGUISE,
 }
-"""The recipe of `policies.recycle`, and what it is compared with: the same without mended frames, then cooled in any
-case, or told of its own frames."""
+"""The recipe of `policies.recycle`, from the whole B on, and what it is compared with: the same without mended frames,
+then cooled in any case, or told of its own frames."""
 
 QUESTION = "How long do rollouts of a generator of real footage look like real footage?"
 

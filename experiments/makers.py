@@ -34,6 +34,7 @@ from recycle_jax.policies.base import HistoryPolicy
 from recycle_jax.policies.clean import TeacherForcing
 from recycle_jax.policies.discrete import DiscreteHistory
 from recycle_jax.policies.one_step import OneStepErrors
+from recycle_jax.policies.recipe import Recipe
 from recycle_jax.policies.recipe import recycle as recipe
 from recycle_jax.policies.unrolled import Unrolled
 from recycle_jax.training.recipe import Control
@@ -53,6 +54,9 @@ EARLY = 0.5
 
 OWN = 0.5
 """What a network is told of a history of its own, where it is told."""
+
+AS_IT_WAS = recipe(temperature=0.5)
+"""The recipe before its flows drew nothing."""
 
 STOP = Stop(price=0.01, higher=False)
 """Another share of B's cost must bring rollouts closer to their reference by that much mean square."""
@@ -89,8 +93,8 @@ def cold(method: Method) -> Method:
 
 
 def by_itself(method: Method, twin: str = "") -> Method:
-    """A remedy whose flow decides from B and clips whether it is cooled, as `policies.recycle` has it."""
-    return Method(run=lambda job: _run_at(method, job, _own_temperature(job)), refuses=draws_nothing, twin=twin)
+    """A remedy whose flow decides from B and clips whether it is cooled, as `policies.recycle` had it at first."""
+    return Method(run=lambda job: _run_with(method, job, _by_itself(job, AS_IT_WAS)), refuses=draws_nothing, twin=twin)
 
 
 def early(method: Method) -> Method:
@@ -114,16 +118,27 @@ def in_recipe(
     twin: str = "",
     grows: bool = False,
     selection: Selection | None = None,
+    begins: float = EARLY,
+    usual: Recipe = recipe(),  # noqa: B008 (frozen)
 ) -> Method:
-    """The recipe, or what is taken apart, with the settings of `policies.recycle`; None leaves what it decides."""
+    """The recipe, or what is taken apart, with the settings of `policies.recycle`; None leaves what it decides.
+
+    It begins when B has done the share `begins` of its updates, at the same total cost.
+    """
 
     def run(job: Job) -> Trained:
-        arena, usual = dataclasses.replace(as_recipe(job.arena), grows=grows, selection=selection), recipe()
+        job = job if begins == 1.0 else beginning_at(job, begins)
+        arena = dataclasses.replace(as_recipe(job.arena), grows=grows, selection=selection)
         wanted = usual if own_level is None else dataclasses.replace(usual, own_level=own_level)
-        generator = _by_itself(job) if temperature is None else _at(arena.generator, temperature)
+        generator = _by_itself(job, usual) if temperature is None else _at(arena.generator, temperature)
         return _run_with(method, dataclasses.replace(job, arena=arena), wanted.told(generator))
 
     return Method(run=run, refuses=draws_nothing if twin else method.refuses, twin=twin)
+
+
+def as_it_was(method: Method, **changes: Any) -> Method:
+    """The recipe, or what is taken apart, as it was before: from the whole B on, with half of a flow's temperature."""
+    return in_recipe(method, begins=1.0, usual=AS_IT_WAS, **changes)
 
 
 def as_recipe(arena: Arena) -> Arena:
@@ -133,17 +148,11 @@ def as_recipe(arena: Arena) -> Arena:
     return dataclasses.replace(arena, choices=choices, recycling=recycling)
 
 
-def _own_temperature(job: Job) -> float:
-    """What the recipe decides from B and clips; 1 for a predictor, which has none."""
-    kept = _by_itself(job)
-    return kept.temperature if isinstance(kept, RectifiedFlow) else 1.0
-
-
-def _by_itself(job: Job) -> Generator:
+def _by_itself(job: Job, usual: Recipe) -> Generator:
     """The arena's generator, cooled where the recipe decides so from B and clips, and told of nothing yet."""
     arena = job.arena
     frames = arena.generator.context_frames + arena.generator.chunk_frames
-    untold = dataclasses.replace(recipe(), own_level=0.0)
+    untold = dataclasses.replace(usual, own_level=0.0)
     return untold.generator(arena.generator, job.base.params, arena.held_out.batch(2, 64, frames))
 
 
@@ -270,14 +279,16 @@ def cross_own_domain(job: Job) -> Trained:
     return recycled(case_rows=0, error_rows=1, rule=rule).run(job)
 
 
-def controlled(control: Callable[[Job], Control], **changes: object) -> Method:
-    """The recipe with something taken from it, and other settings."""
+def controlled(
+    control: Callable[[Job], Control], of: Callable[[Method], Method] = in_recipe, **changes: object
+) -> Method:
+    """The recipe, or what it was, with something taken from it, and other settings."""
 
     def run(job: Job) -> Trained:
         recycling = dataclasses.replace(job.arena.recycling, **changes)  # type: ignore[arg-type]
         return recycle_with(job, registered(job.arena), "recycle", recycling, control=control(job))
 
-    return in_recipe(Method(run=run))
+    return of(Method(run=run))
 
 
 def stale(job: Job) -> Control:
@@ -301,11 +312,12 @@ def by_phase(arena: Arena, pull: float | None = None) -> Reference:
 
 
 def anchored_and_recycled(job: Job) -> Trained:
-    """An anchored generator for B's budget, and the recipe from there for the extra one."""
+    """An anchored generator for as long as the recipe leaves B, and the recipe from there."""
     generator, arena = anchored(job.arena), as_recipe(job.arena)
     policy = AnchoredHistory(inner=TeacherForcing(), reach=REACH)
-    base = scratch_with(job, generator, policy, "base", share=1.0 / (1.0 + arena.budget.extra))
-    there = dataclasses.replace(job, base=base, arena=dataclasses.replace(arena, generator=generator))
+    base = scratch_with(job, generator, policy, "base", share=EARLY / (1.0 + arena.budget.extra))
+    arena = dataclasses.replace(arena, generator=generator)
+    there = beginning_at(dataclasses.replace(job, arena=arena, base_after=lambda updates: base), EARLY)
     return dataclasses.replace(recycle_with(there, registered(arena), "recycle"), generator=generator)
 
 

@@ -19,6 +19,7 @@ from experiments.makers import (
     anchored,
     anchored_and_recycled,
     another,
+    as_it_was,
     by_itself,
     by_phase,
     cold,
@@ -159,7 +160,7 @@ ONE_STEP: dict[str, Method] = {
 }
 """The published pieces alone, and with one thing changed."""
 
-IN_DISGUISE = in_recipe(recycled(disguised_rows=1, case_rows=2, case_weight=0.3, mended=0.0), own_level=OWN)
+IN_DISGUISE = as_it_was(recycled(disguised_rows=1, case_rows=2, case_weight=0.3, mended=0.0), own_level=OWN)
 """Recycling of a network that is told of its own frames, some real history in disguise, cases of less weight."""
 
 PARTS: dict[str, Method] = {
@@ -202,8 +203,11 @@ ABLATIONS: dict[str, Method] = {
     "corrected_shared:matched": Method(run=at_matched_calls(corrected_shared), refuses=draws_nothing),
     **{name: in_recipe(method) for name, method in PARTS.items()},
     "ours:told": IN_DISGUISE,
+    "ours:before": as_it_was(METHODS["recycle"]),
+    "ours:before,unmended": as_it_was(recycled(mended=0.0)),
+    "ours:late": in_recipe(METHODS["recycle"], begins=1.0),
     "ours:warm": Method(run=in_recipe(METHODS["recycle"], temperature=1.0).run, refuses=draws_nothing),
-    "ours:cold": Method(run=in_recipe(METHODS["recycle"], temperature=0.0).run, refuses=draws_nothing),
+    "ours:cool": Method(run=in_recipe(METHODS["recycle"], temperature=0.5).run, refuses=draws_nothing),
 }
 """All of which are shown, none chosen."""
 
@@ -214,7 +218,7 @@ CONTROLS: dict[str, Method] = {
     "shuffled=0.5": controlled(lambda job: Control(remake=Shuffled(amplitude=0.5))),
     "shuffled=1": controlled(lambda job: Control(remake=Shuffled())),
     "stale": controlled(stale),
-    "stale:unmended": controlled(stale, mended=0.0),
+    "stale:before,unmended": controlled(stale, as_it_was, mended=0.0),
     "foreign": controlled(lambda job: Control(rolls_out=job.base_of(job.seed + 1000).params)),
 }
 """What recycling must beat, or own errors do not matter."""
@@ -226,7 +230,7 @@ BYSTANDERS: dict[str, Method] = {
 """A still picture and real video, to see that the judge knows them."""
 
 TOLD: dict[str, Method] = {
-    "ours=told": in_recipe(recycled(case_weight=0.3, mended=0.0), own_level=OWN),
+    "ours=told": as_it_was(recycled(case_weight=0.3, mended=0.0), own_level=OWN),
     "ours=told,disguised": IN_DISGUISE,
     "pushforward=1,told": told_own(RIVALS["pushforward=1"]),
 }
@@ -234,31 +238,31 @@ TOLD: dict[str, Method] = {
 Thought of last, and more settings than four; so the best of the rivals that were done by then is told too."""
 
 GUESSED: dict[str, Method] = {
-    "ours=mended": in_recipe(recycled(mended=0.5)),
-    "ours=mended,rarely": in_recipe(recycled(mended=0.25)),
-    "ours=mended,mostly": in_recipe(recycled(mended=0.75)),
-    "ours=guessed": in_recipe(recycled(guessed=0.5, mended=0.0)),
-    "ours=mended,guessed": in_recipe(recycled(mended=0.5, guessed=0.5)),
+    "ours=mended": as_it_was(recycled(mended=0.5)),
+    "ours=mended,rarely": as_it_was(recycled(mended=0.25)),
+    "ours=mended,mostly": as_it_was(recycled(mended=0.75)),
+    "ours=guessed": as_it_was(recycled(guessed=0.5, mended=0.0)),
+    "ours=mended,guessed": as_it_was(recycled(mended=0.5, guessed=0.5)),
 }
 """The recipe with errors that come and go from frame to frame, in cases, in real history, and in both. Thought of when
 scheduled sampling had kept 95 % of the rollouts of the predictor's ball, more than the recipe."""
 
 COLD: dict[str, Method] = {
-    "ours=loose,cold": in_recipe(recycled(mended=0.0), temperature=0.0, twin="ours=loose"),
-    "ours=mended,cold": in_recipe(recycled(mended=0.5), temperature=0.0, twin="ours=mended"),
+    "ours=loose,cold": as_it_was(recycled(mended=0.0), temperature=0.0, twin="ours=loose"),
+    "ours=mended,cold": as_it_was(recycled(mended=0.5), temperature=0.0, twin="ours=mended"),
 }
 """The recipe with a flow that draws nothing, in worlds whose next frame follows from the context."""
 
 GROWN: dict[str, Method] = {
-    "ours=mended,chosen": in_recipe(recycled(mended=0.5), selection=Selection()),
-    "ours=mended,grown": in_recipe(recycled(mended=0.5), grows=True),
-    "ours=mended,grown,scaled": in_recipe(recycled(mended=0.5, strongest=2.0), grows=True),
+    "ours=mended,chosen": as_it_was(recycled(mended=0.5), selection=Selection()),
+    "ours=mended,grown": as_it_was(recycled(mended=0.5), grows=True),
+    "ours=mended,grown,scaled": as_it_was(recycled(mended=0.5, strongest=2.0), grows=True),
 }
 """The recipe with the one of several averages that lasts longest in a few rollouts of its own; with one that forgets
 where the phase began; and with errors of all sizes besides."""
 
 EARLIER: dict[str, Method] = {
-    "ours=mended,cold,early": early(in_recipe(recycled(mended=0.5), temperature=0.0)),
+    "ours=mended,cold,early": in_recipe(recycled(mended=0.5)),
     "scheduled_early": early(cold(RIVALS["scheduled=0.5"])),
     "forcing_early": early(cold(RIVALS["forcing=weak,stabilised"])),
     "relay_early": early(cold(RIVALS["relay=8"])),

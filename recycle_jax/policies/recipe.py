@@ -4,9 +4,11 @@ Rounds of harvest and correction from a trained generator on: every harvest roll
 moves them and the recorded clips onto each other (`errors.registered`) and banks a case a step; every correction draws
 clean clips and banked cases, half and half, with light noise on all histories. Half of a case's frames, each for
 itself, are the reference's version of them, so that errors come and go from frame to frame and a network learns to ask
-whether two frames agree before it reads a speed off them. A flow rolls out at a lower temperature, then and afterwards,
+whether two frames agree before it reads a speed off them. A flow draws nothing, then and afterwards,
 where the next frame follows from the context (`generators.temperature`): what a draw adds there is jitter, and jitter
 in a history is a speed that walks, which no target can mend. It needs clips, and no simulator and no other network.
+Where the generator is trained for it, recycling begins halfway: updates of recycling are worth more than as many more
+of teacher forcing, which mends nothing (`experiments/NOTES.md`, "When recycling begins").
 `recycle()` gives settings, reference and temperature together; `training.recipe` runs them.
 """
 
@@ -180,19 +182,20 @@ def recycle(
     pull: float = 0.5,
     brake: float | None = None,
     mended: float = 0.5,
-    temperature: float = 0.5,
+    temperature: float = 0.0,
     own_level: float = 0.0,
 ) -> Recipe:
     """The recipe; see `errors.registered` for what `pull` and `brake` do, `Recycling` for the other settings.
 
-    The defaults were chosen among 16 settings by the screening of `experiments.compare`.
+    The defaults were chosen among 17 settings by the screening of `experiments.compare`.
 
     Args:
         noise: strongest white noise on every history with errors, in frame units.
         pull: share of its displacement that a chain takes back at every step.
         brake: share of its change of displacement that a chain takes back; None moves new frames only.
         mended: probability that a frame of a replayed history is the reference's version of it.
-        temperature: of a flow's sampler where the next frame follows from the context; 1 wherever rollouts must differ.
+        temperature: of a flow's sampler where the next frame follows from the context; at 0 its rollouts from one start
+            are one rollout, so use 1 wherever they must differ.
         own_level: what the network is told of a history of its own; 0 makes one answer do for real history too, which
             lasts longer. With .5 and `Recycling(disguised_rows=1, case_rows=2, case_weight=0.3)` one-step loss on real
             history is lower, see `experiments/NOTES.md`.

@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments.arena import Trained
+from experiments.arena import Budget, Trained
 from experiments.compare import COMPARED, Config, _arenas, choose, final_table, smoke, trials
 from experiments.contest import Contest, Share
 from experiments.domains import STOCHASTIC, WORLDS
 from experiments.judging import Judging
 from experiments.makers import draws_nothing, flows_only, in_recipe
 from experiments.methods import Method, registered
-from experiments.phases import Job
+from experiments.phases import Job, beginning_at
 from experiments.remedies import ABLATIONS, REMEDIES, RIVALS, family_of
 from recycle_jax.generators.base import own_level_of
 from recycle_jax.generators.predictor import Predictor
@@ -35,6 +35,7 @@ class Place:
     recycling: Any = None
     grows: bool = False
     selection: Any = None
+    budget: Any = None
 
 
 PLACES = (Place("balls", "predictor"), Place("balls", "flow"))
@@ -113,10 +114,10 @@ def test_what_is_taken_apart_is_the_chosen_recipe():
     )
     seen = []
     spy = Method(run=lambda job: seen.append(job.arena) or Trained(params={}, cost=Cost()))
-    trained = in_recipe(spy, temperature=0.5).run(job)
+    trained = in_recipe(spy, begins=1.0, temperature=0.5).run(job)
     assert (seen[0].choices.brake, seen[0].choices.flow_brake) == (None, None)
     assert seen[0].generator == trained.generator == dataclasses.replace(flow, temperature=0.5)
-    in_recipe(spy, temperature=0.5, own_level=0.25).run(job)
+    in_recipe(spy, begins=1.0, temperature=0.5, own_level=0.25).run(job)
     assert seen[1].generator == Provenance(inner=dataclasses.replace(flow, temperature=0.5), own_level=0.25)
     assert in_recipe(Method(run=spy.run, refuses=flows_only)).refuses(PLACES[0])
     assert {"cooled", "noise", "stale", "b_plus"} <= COMPARED
@@ -134,9 +135,29 @@ def test_the_chosen_setting_is_the_recipe_with_its_defaults():
         generator = maker(network=network, context_frames=2)
         place = Place("balls", kind, generator=generator, choices=config.choices, recycling=config.recycling)
         job = Job(arena=place, base=None, seed=0, observing=None, base_of=None, base_after=None)
-        in_recipe(spy, temperature=usual.temperature).run(job)
+        in_recipe(spy, begins=1.0, temperature=usual.temperature).run(job)
         assert seen[-1].recycling == usual.recycling and registered(seen[-1]) == usual.reference
         assert own_level_of(seen[-1].generator) == usual.own_level == 0.0
+
+
+def test_a_remedy_that_begins_early_costs_the_same():
+    """Half of B's updates, and what they save on top of the extra budget; B is trained for that many."""
+    budget = Budget(base=1000, extra=0.45)
+    place = Place("balls", "predictor", budget=budget)
+    trained = Trained(params={}, cost=Cost(updates=500))
+    asked = []
+    job = Job(
+        arena=place,
+        base=None,
+        seed=0,
+        observing=None,
+        base_of=None,
+        base_after=lambda updates: asked.append(updates) or trained,
+    )
+    begun = beginning_at(job, 0.5)
+    assert asked == [500] and begun.base is trained
+    assert begun.arena.budget.base * (1.0 + begun.arena.budget.extra) == pytest.approx(1450.0)
+    assert beginning_at(job, 1.0).arena.budget.extra == pytest.approx(budget.extra), "from the whole B: as it was"
 
 
 def test_every_family_is_tuned_alike():

@@ -32,7 +32,7 @@ def test_what_is_unexplained_is_the_missed_share_of_what_changes(by, share):
 
 def test_a_flow_that_foretells_is_cooled_and_one_that_cannot_is_not():
     flow = flow_that_moves(0.1)
-    assert cooled(flow, {}, ramp()).temperature == 0.5
+    assert cooled(flow, {}, ramp()).temperature == 0.0
     assert cooled(flow, {}, ramp(), temperature=0.2).temperature == 0.2
     assert cooled(flow, {}, ramp(chance=0.5)) is flow, "chance is most of what changes"
 

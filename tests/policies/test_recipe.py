@@ -28,7 +28,7 @@ def test_the_defaults_serve_slow_and_fast_motion_without_a_simulator():
     recipe = policies.recycle()
     assert isinstance(recipe.reference, Registered) and recipe.reference.registration.time
     assert recipe.reference.brake is None and recipe.recycling == Recycling(noise=0.05, mended=0.5)
-    assert (recipe.temperature, recipe.own_level) == (0.5, 0.0)
+    assert (recipe.temperature, recipe.own_level) == (0.0, 0.0)
 
 
 def test_what_is_changed_arrives():
