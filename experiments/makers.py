@@ -87,6 +87,24 @@ def cooled(method: Method, twin: str = "", temperature: float = 0.5) -> Method:
     return Method(run=lambda job: _run_at(method, job, temperature), refuses=draws_nothing, twin=twin)
 
 
+def after(policy: HistoryPolicy, method: Method) -> Method:
+    """A remedy that begins early, from a generator which another policy trained from scratch for as long as B would be.
+
+    Only for policies that cost what teacher forcing costs: others get fewer updates for it.
+    """
+
+    def run(job: Job) -> Trained:
+        arena = job.arena
+
+        def trained_for(updates: int) -> Trained:
+            share = updates / (arena.budget.base * (1.0 + arena.budget.extra))
+            return scratch_with(job, arena.generator, policy, "base", share=share)
+
+        return method.run(dataclasses.replace(job, base_after=trained_for))
+
+    return dataclasses.replace(method, run=run)
+
+
 def cold(method: Method) -> Method:
     """A remedy whose flow draws nothing; predictors, which draw nothing anyway, are served too."""
     return dataclasses.replace(method, run=lambda job: _run_at(method, job, 0.0))

@@ -2,7 +2,7 @@
 
 An id is `FAMILY` or `FAMILY=SETTING`. Screening picks one setting a family, by the rule of `experiments.compare`, and
 every family has at most four: equal tuning. Those that were thought of last (`TOLD`, `GUESSED`, `COLD`, `GROWN`,
-`EARLIER`) make 17 of the recipe, and five of one rival. What is taken apart in recycling (`ABLATIONS`, `FAMILY:PIECE`)
+`EARLIER`) make 18 of the recipe, and five of one rival. What is taken apart in recycling (`ABLATIONS`, `FAMILY:PIECE`)
 and what it must beat (`CONTROLS`) change one thing in that recipe; ablations are not chosen from, all of them are
 shown. Sources of the methods are in the modules of `recycle_jax.policies`, `recycle_jax.generators` and
 `recycle_jax.errors` that hold them.
@@ -16,6 +16,7 @@ from experiments.makers import (
     OWN,
     REACH,
     STOP,
+    after,
     anchored,
     anchored_and_recycled,
     another,
@@ -263,12 +264,14 @@ where the phase began; and with errors of all sizes besides."""
 
 EARLIER: dict[str, Method] = {
     "ours=mended,cold,early": in_recipe(recycled(mended=0.5)),
+    "ours=mended,cold,relayed": after(Relay(oldest=8, capacity=2048), in_recipe(recycled(mended=0.5))),
     "scheduled_early": early(cold(RIVALS["scheduled=0.5"])),
     "forcing_early": early(cold(RIVALS["forcing=weak,stabilised"])),
     "relay_early": early(cold(RIVALS["relay=8"])),
 }
-"""The recipe from a B of half the updates on, for the same total cost, with a flow that draws nothing; and the three
-best rivals with both, each as a remedy of its own beside the setting chosen for it."""
+"""The recipe from a B of half the updates on, for the same total cost, with a flow that draws nothing, and the same
+after a relay in B's place; and the three best rivals early and cold, each as a remedy of its own beside the setting
+chosen for it."""
 
 COOLED: dict[str, Method] = {
     "ours=loose,cooled": by_itself(OURS["ours=loose"], twin="ours=loose"),
