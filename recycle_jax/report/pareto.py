@@ -80,14 +80,15 @@ def pareto_plot(points: Mapping[str, Point], methods: Mapping[str, Method]) -> F
     axes.set_yscale("log", base=2)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
     axes.set_xlabel("compute over that of teacher forcing B (×)", color=INK, fontsize=11)
-    axes.set_ylabel("horizon over that of B+, mean of all places", color=INK, fontsize=11)
+    axes.set_ylabel("horizon over that of B+, mean of a method's places", color=INK, fontsize=11)
     legend: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0), "frameon": False, "fontsize": 8}
     axes.legend(labelcolor=INK, ncols=-(-len(points) // LEGEND_ROWS), **legend)
     return figure
 
 
 def _label(method: Method, point: Point) -> str:
-    return f"{wording.times(point.times)} {method.name}"
+    """A mean over some places only is no rival of one over all of them, so that the legend says it."""
+    return f"{wording.times(point.times)} {method.name}" + ("" if point.complete else " (some places)")
 
 
 def _draw_front(axes: Any, best: Sequence[Point]) -> None:
