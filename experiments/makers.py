@@ -145,7 +145,7 @@ def in_recipe(
     """
 
     def run(job: Job) -> Trained:
-        job = job if begins == 1.0 else beginning_at(job, begins)
+        job = beginning_at(job, begins)
         arena = dataclasses.replace(as_recipe(job.arena), grows=grows, selection=selection)
         wanted = usual if own_level is None else dataclasses.replace(usual, own_level=own_level)
         generator = _by_itself(job, usual) if temperature is None else _at(arena.generator, temperature)

@@ -98,6 +98,8 @@ def spending(job: Job, share: float) -> Job:
 
 def beginning_at(job: Job, share: float) -> Job:
     """The job from a B that trained for a share of its updates; what that saves is spent besides the extra budget."""
+    if share == 1.0:
+        return job
     budget = job.arena.budget
     updates = max(1, round(share * budget.base))
     earlier = dataclasses.replace(budget, base=updates, extra=(1.0 + budget.extra) * budget.base / updates - 1.0)

@@ -7,8 +7,8 @@ itself, are the reference's version of them, so that errors come and go from fra
 whether two frames agree before it reads a speed off them. A flow draws nothing, then and afterwards,
 where the next frame follows from the context (`generators.temperature`): what a draw adds there is jitter, and jitter
 in a history is a speed that walks, which no target can mend. It needs clips, and no simulator and no other network.
-Where the generator is trained for it, recycling begins halfway: updates of recycling are worth more than as many more
-of teacher forcing, which mends nothing (`experiments/NOTES.md`, "When recycling begins").
+It may begin when teacher forcing has done half of what it would do: for the same total cost that lasts longer in some
+worlds and less long in others (`experiments/NOTES.md`, "When recycling begins, and how cold").
 `recycle()` gives settings, reference and temperature together; `training.recipe` runs them.
 """
 

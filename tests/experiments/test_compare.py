@@ -11,7 +11,7 @@ from experiments.compare import COMPARED, Config, _arenas, choose, final_table, 
 from experiments.contest import Contest, Share
 from experiments.domains import STOCHASTIC, WORLDS
 from experiments.judging import Judging
-from experiments.makers import draws_nothing, flows_only, in_recipe
+from experiments.makers import cold, draws_nothing, early, flows_only, in_recipe
 from experiments.methods import Method, registered
 from experiments.phases import Job, beginning_at
 from experiments.remedies import ABLATIONS, REMEDIES, RIVALS, family_of
@@ -157,7 +157,12 @@ def test_a_remedy_that_begins_early_costs_the_same():
     begun = beginning_at(job, 0.5)
     assert asked == [500] and begun.base is trained
     assert begun.arena.budget.base * (1.0 + begun.arena.budget.extra) == pytest.approx(1450.0)
-    assert beginning_at(job, 1.0).arena.budget.extra == pytest.approx(budget.extra), "from the whole B: as it was"
+    assert beginning_at(job, 1.0) is job, "the whole B is there already"
+    seen = []
+    spy = Method(run=lambda job: seen.append(job) or Trained(params={}, cost=Cost()))
+    early(cold(spy)).run(dataclasses.replace(job, arena=dataclasses.replace(place, generator="a predictor")))
+    assert seen[-1].base is trained and seen[-1].arena.budget == begun.arena.budget
+    assert seen[-1].arena.generator == "a predictor", "which draws nothing anyway"
 
 
 def test_every_family_is_tuned_alike():
