@@ -9,6 +9,7 @@ grow for days.
 import dataclasses
 import functools
 import glob
+import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -27,6 +28,8 @@ from recycle_jax.drift.summary import headline, summarise
 from recycle_jax.io import checkpoint
 from recycle_jax.io.workdir import Workdir, run_metadata
 from recycle_jax.io.writers import read_json, write_json
+from recycle_jax.policies.base import HistoryPolicy
+from recycle_jax.policies.clean import TeacherForcing
 from recycle_jax.report.build import Media, Video, build_report
 from recycle_jax.report.filmstrips import Filmstrip, columns
 from recycle_jax.training.cost import Cost
@@ -284,11 +287,11 @@ def _train(
         observing = functools.partial(_observer, workdir, place, seed)
         return _kept(workdir, place, seed, "b", lambda: train_base(place, seed, observing))
 
-    def base_after(updates: int) -> Trained:
-        name = f"b@{updates}"
+    def base_after(updates: int, policy: HistoryPolicy) -> Trained:
+        name = f"{_short(policy)}@{updates}"
         shorter = dataclasses.replace(place, budget=dataclasses.replace(place.budget, base=updates))
         observer = _observer(workdir, place, seed, name)
-        return _kept(workdir, place, seed, name, lambda: train_base(shorter, seed, lambda phase: observer))
+        return _kept(workdir, place, seed, name, lambda: train_base(shorter, seed, lambda phase: observer, policy))
 
     def others() -> list[tuple[Arena, Callable[[int], Trained]]]:
         made = [make() for make in places]
@@ -342,6 +345,13 @@ def _keep(workdir: Workdir, place: Arena, seed: int, method: str, trained: Train
     for folder in workdir.checkpoints.glob(f"{glob.escape(name)}*"):
         if folder.name == name or folder.name.startswith(f"{name}{PHASE}"):
             shutil.rmtree(folder)
+
+
+def _short(policy: HistoryPolicy) -> str:
+    """`b` for teacher forcing, else a name that is another for other settings."""
+    if policy == TeacherForcing():
+        return "b"
+    return f"{type(policy).__name__.lower()}-{hashlib.sha256(repr(policy).encode()).hexdigest()[:8]}"
 
 
 def _kept(workdir: Workdir, place: Arena, seed: int, phase: str, train: Callable[[], Trained]) -> Trained:

@@ -87,24 +87,6 @@ def cooled(method: Method, twin: str = "", temperature: float = 0.5) -> Method:
     return Method(run=lambda job: _run_at(method, job, temperature), refuses=draws_nothing, twin=twin)
 
 
-def after(policy: HistoryPolicy, method: Method) -> Method:
-    """A remedy that begins early, from a generator which another policy trained from scratch for as long as B would be.
-
-    Only for policies that cost what teacher forcing costs: others get fewer updates for it.
-    """
-
-    def run(job: Job) -> Trained:
-        arena = job.arena
-
-        def trained_for(updates: int) -> Trained:
-            share = updates / (arena.budget.base * (1.0 + arena.budget.extra))
-            return scratch_with(job, arena.generator, policy, "base", share=share)
-
-        return method.run(dataclasses.replace(job, base_after=trained_for))
-
-    return dataclasses.replace(method, run=run)
-
-
 def cold(method: Method) -> Method:
     """A remedy whose flow draws nothing; predictors, which draw nothing anyway, are served too."""
     return dataclasses.replace(method, run=lambda job: _run_at(method, job, 0.0))
@@ -115,9 +97,12 @@ def by_itself(method: Method, twin: str = "") -> Method:
     return Method(run=lambda job: _run_with(method, job, _by_itself(job, AS_IT_WAS)), refuses=draws_nothing, twin=twin)
 
 
-def early(method: Method) -> Method:
-    """A remedy from a B of half the updates, at the same total cost; B is teacher forcing, which mends nothing."""
-    return dataclasses.replace(method, run=lambda job: method.run(beginning_at(job, EARLY)))
+def early(
+    method: Method,
+    first: HistoryPolicy = TeacherForcing(),  # noqa: B008 (frozen)
+) -> Method:
+    """A remedy from a B of half the updates, or as many of another policy, at the same total cost."""
+    return dataclasses.replace(method, run=lambda job: method.run(beginning_at(job, EARLY, first)))
 
 
 def told_own(method: Method) -> Method:
@@ -137,15 +122,16 @@ def in_recipe(
     grows: bool = False,
     selection: Selection | None = None,
     begins: float = EARLY,
+    first: HistoryPolicy | None = None,
     usual: Recipe = recipe(),  # noqa: B008 (frozen)
 ) -> Method:
     """The recipe, or what is taken apart, with the settings of `policies.recycle`; None leaves what it decides.
 
-    It begins when B has done the share `begins` of its updates, at the same total cost.
+    It begins after the share `begins` of B's updates, made by the policy `first`, at the same total cost; at 1, from B.
     """
 
     def run(job: Job) -> Trained:
-        job = beginning_at(job, begins)
+        job = beginning_at(job, begins, first or usual.first)
         arena = dataclasses.replace(as_recipe(job.arena), grows=grows, selection=selection)
         wanted = usual if own_level is None else dataclasses.replace(usual, own_level=own_level)
         generator = _by_itself(job, usual) if temperature is None else _at(arena.generator, temperature)
@@ -335,7 +321,7 @@ def anchored_and_recycled(job: Job) -> Trained:
     policy = AnchoredHistory(inner=TeacherForcing(), reach=REACH)
     base = scratch_with(job, generator, policy, "base", share=EARLY / (1.0 + arena.budget.extra))
     arena = dataclasses.replace(arena, generator=generator)
-    there = beginning_at(dataclasses.replace(job, arena=arena, base_after=lambda updates: base), EARLY)
+    there = beginning_at(dataclasses.replace(job, arena=arena, base_after=lambda updates, policy: base), EARLY)
     return dataclasses.replace(recycle_with(there, registered(arena), "recycle"), generator=generator)
 
 

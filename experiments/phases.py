@@ -51,7 +51,7 @@ class Job:
         seed: of training.
         observing: who is told of each phase.
         base_of: B of another seed, trained where it is not there yet.
-        base_after: B of this seed trained for so many updates only, with a schedule of that length.
+        base_after: what stands in B's place after so many updates of a policy, with a schedule of that length.
         others: the contest's other arenas, each with its own `base_of`, for what learns from several.
         first_batch: number of the first batch of what is trained from `base` on.
     """
@@ -61,15 +61,19 @@ class Job:
     seed: int
     observing: Observing
     base_of: Callable[[int], Trained]
-    base_after: Callable[[int], Trained]
+    base_after: Callable[[int, HistoryPolicy], Trained]
     others: Callable[[], Sequence[tuple[Arena, Callable[[int], Trained]]]] = tuple
     first_batch: int = SECOND_PHASE
 
 
-def train_base(arena: Arena, seed: int, observing: Observing) -> Trained:
-    """B: teacher forcing from scratch."""
-    updates = arena.budget.base
-    return _train(arena, arena.generator, TeacherForcing(), updates, seed, observing("b"))
+def train_base(
+    arena: Arena,
+    seed: int,
+    observing: Observing,
+    policy: HistoryPolicy = TeacherForcing(),  # noqa: B008 (frozen)
+) -> Trained:
+    """B, which is teacher forcing from scratch; or as many updates of another policy."""
+    return _train(arena, arena.generator, policy, arena.budget.base, seed, observing("b"))
 
 
 def extra_flops(arena: Arena) -> float:
@@ -96,15 +100,38 @@ def spending(job: Job, share: float) -> Job:
     return dataclasses.replace(job, arena=dataclasses.replace(job.arena, budget=budget))
 
 
-def beginning_at(job: Job, share: float) -> Job:
-    """The job from a B that trained for a share of its updates; what that saves is spent besides the extra budget."""
+def beginning_at(
+    job: Job,
+    share: float,
+    policy: HistoryPolicy = TeacherForcing(),  # noqa: B008 (frozen)
+) -> Job:
+    """The job from a B that trained for a share of its updates; what that saves is spent besides the extra budget.
+
+    Args:
+        job: from the whole B on; at a share of 1 it is left as it is.
+        share: of B's updates.
+        policy: trains in teacher forcing's place for that long; it must cost as much.
+
+    Raises:
+        ValueError: if an update of the policy has another price than B's.
+    """
     if share == 1.0:
         return job
+    _require_price_of_clean(job.arena, policy)
     budget = job.arena.budget
     updates = max(1, round(share * budget.base))
     earlier = dataclasses.replace(budget, base=updates, extra=(1.0 + budget.extra) * budget.base / updates - 1.0)
     arena = dataclasses.replace(job.arena, budget=earlier)
-    return dataclasses.replace(job, arena=arena, base=job.base_after(updates))
+    return dataclasses.replace(job, arena=arena, base=job.base_after(updates, policy))
+
+
+def _require_price_of_clean(arena: Arena, policy: HistoryPolicy) -> None:
+    price, usual = (update_flops(arena.generator, each, 1.0, arena.budget.rows) for each in (policy, TeacherForcing()))
+    if price != usual:
+        raise ValueError(
+            f"an update of {type(policy).__name__} costs {price / usual:.2f} of teacher forcing's: "
+            "what takes B's place must cost the same, such as Relay"
+        )
 
 
 def tune_with(job: Job, policy: HistoryPolicy, phase: str) -> Trained:

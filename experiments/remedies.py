@@ -16,7 +16,6 @@ from experiments.makers import (
     OWN,
     REACH,
     STOP,
-    after,
     anchored,
     anchored_and_recycled,
     another,
@@ -77,6 +76,7 @@ from recycle_jax.policies.corrupt import CorruptedHistory
 from recycle_jax.policies.forcing import DiffusionForcing
 from recycle_jax.policies.noise import NoiseAugmentation
 from recycle_jax.policies.pushforward import Pushforward
+from recycle_jax.policies.recipe import recycle as recipe
 from recycle_jax.policies.relay import Relay
 from recycle_jax.policies.resampling import ResamplingForcing
 from recycle_jax.policies.scheduled import ScheduledSampling
@@ -208,21 +208,24 @@ ABLATIONS: dict[str, Method] = {
     "ours:before,unmended": as_it_was(recycled(mended=0.0)),
     "ours:late": in_recipe(METHODS["recycle"], begins=1.0),
     "ours:warm": Method(run=in_recipe(METHODS["recycle"], temperature=1.0).run, refuses=draws_nothing),
-    "ours:cool": Method(run=in_recipe(METHODS["recycle"], temperature=0.5).run, refuses=draws_nothing),
+    "ours:early": in_recipe(METHODS["recycle"], first=TeacherForcing()),
+    "ours:early,cool": Method(
+        run=in_recipe(METHODS["recycle"], temperature=0.5, first=TeacherForcing()).run, refuses=draws_nothing
+    ),
 }
 """All of which are shown, none chosen."""
 
 CONTROLS: dict[str, Method] = {
-    "phase_randomised=0.5": controlled(lambda job: Control(remake=PhaseRandomised(amplitude=0.5))),
-    "phase_randomised=1": controlled(lambda job: Control(remake=PhaseRandomised())),
-    "phase_randomised=2": controlled(lambda job: Control(remake=PhaseRandomised(amplitude=2.0))),
-    "shuffled=0.5": controlled(lambda job: Control(remake=Shuffled(amplitude=0.5))),
-    "shuffled=1": controlled(lambda job: Control(remake=Shuffled())),
+    "phase_randomised": controlled(lambda job: Control(remake=PhaseRandomised())),
+    "phase_randomised:half": controlled(lambda job: Control(remake=PhaseRandomised(amplitude=0.5))),
+    "phase_randomised:twice": controlled(lambda job: Control(remake=PhaseRandomised(amplitude=2.0))),
+    "shuffled": controlled(lambda job: Control(remake=Shuffled())),
+    "shuffled:half": controlled(lambda job: Control(remake=Shuffled(amplitude=0.5))),
     "stale": controlled(stale),
     "stale:before,unmended": controlled(stale, as_it_was, mended=0.0),
     "foreign": controlled(lambda job: Control(rolls_out=job.base_of(job.seed + 1000).params)),
 }
-"""What recycling must beat, or own errors do not matter."""
+"""What recycling must beat, or own errors do not matter; of every amplitude, all shown and none chosen."""
 
 BYSTANDERS: dict[str, Method] = {
     "copy_last": Method(run=copy_last),
@@ -263,15 +266,16 @@ GROWN: dict[str, Method] = {
 where the phase began; and with errors of all sizes besides."""
 
 EARLIER: dict[str, Method] = {
-    "ours=mended,cold,early": in_recipe(recycled(mended=0.5)),
-    "ours=mended,cold,relayed": after(Relay(oldest=8, capacity=2048), in_recipe(recycled(mended=0.5))),
+    "ours=mended,cold,early": in_recipe(recycled(mended=0.5), first=TeacherForcing()),
+    "ours=mended,cold,relayed": in_recipe(recycled(mended=0.5)),
     "scheduled_early": early(cold(RIVALS["scheduled=0.5"])),
     "forcing_early": early(cold(RIVALS["forcing=weak,stabilised"])),
     "relay_early": early(cold(RIVALS["relay=8"])),
+    "relay_always": early(cold(RIVALS["relay=8"]), first=recipe().first),
 }
 """The recipe from a B of half the updates on, for the same total cost, with a flow that draws nothing, and the same
 after a relay in B's place; and the three best rivals early and cold, each as a remedy of its own beside the setting
-chosen for it."""
+chosen for it; and the relay that is there from the first update on, as in the recipe."""
 
 COOLED: dict[str, Method] = {
     "ours=loose,cooled": by_itself(OURS["ours=loose"], twin="ours=loose"),

@@ -7,9 +7,10 @@ itself, are the reference's version of them, so that errors come and go from fra
 whether two frames agree before it reads a speed off them. A flow draws nothing, then and afterwards,
 where the next frame follows from the context (`generators.temperature`): what a draw adds there is jitter, and jitter
 in a history is a speed that walks, which no target can mend. It needs clips, and no simulator and no other network.
-It may begin when teacher forcing has done half of what it would do: for the same total cost that lasts longer in some
-worlds and less long in others (`experiments/NOTES.md`, "When recycling begins, and how cold").
-`recycle()` gives settings, reference and temperature together; `training.recipe` runs them.
+A generator that is not trained yet is best trained by a relay first (`policies.relay`: predictions of one pass are
+histories of a later one, at teacher forcing's price), for half of the updates that teacher forcing would have had; what
+that leaves is spent on recycling (`experiments/NOTES.md`, "When recycling begins, and how cold").
+`recycle()` gives settings, reference, temperature and first policy together; `training.recipe` runs them.
 """
 
 import dataclasses
@@ -27,10 +28,11 @@ from recycle_jax.generators.provenance import Provenance, can_be_told
 from recycle_jax.generators.rectified_flow import RectifiedFlow
 from recycle_jax.generators.temperature import cooled
 from recycle_jax.policies.anchor import AnchoredHistory
-from recycle_jax.policies.base import ExamplePolicy
+from recycle_jax.policies.base import ExamplePolicy, HistoryPolicy
 from recycle_jax.policies.clean import TeacherForcing
 from recycle_jax.policies.mixture import Mixture
 from recycle_jax.policies.noise import NoiseAugmentation
+from recycle_jax.policies.relay import Relay
 from recycle_jax.policies.replay import AddErrors, ReplayCases
 from recycle_jax.policies.scheduled import ScheduledSampling
 from recycle_jax.typing import Params
@@ -148,12 +150,14 @@ class Recipe:
         recycling: the settings.
         temperature: of a flow's sampler, where the next frame follows from the context.
         own_level: what the network is told of a history of its own, see `generators.provenance`; 0 for nothing.
+        first: trains a generator from scratch until recycling begins; one that is trained already is recycled as it is.
     """
 
     reference: Reference
     recycling: Recycling
     temperature: float = 1.0
     own_level: float = 0.0
+    first: HistoryPolicy = TeacherForcing()
 
     def generator(self, generator: Generator, params: Params, batch: Batch) -> Generator:
         """Who is recycled and rolled out: a `RectifiedFlow` cooled where right, any told what is its own if asked.
@@ -184,10 +188,11 @@ def recycle(
     mended: float = 0.5,
     temperature: float = 0.0,
     own_level: float = 0.0,
+    first: HistoryPolicy = Relay(oldest=8, capacity=2048),  # noqa: B008 (frozen)
 ) -> Recipe:
     """The recipe; see `errors.registered` for what `pull` and `brake` do, `Recycling` for the other settings.
 
-    The defaults were chosen among 17 settings by the screening of `experiments.compare`.
+    The defaults were chosen among 18 settings by the screening of `experiments.compare`.
 
     Args:
         noise: strongest white noise on every history with errors, in frame units.
@@ -199,6 +204,7 @@ def recycle(
         own_level: what the network is told of a history of its own; 0 makes one answer do for real history too, which
             lasts longer. With .5 and `Recycling(disguised_rows=1, case_rows=2, case_weight=0.3)` one-step loss on real
             history is lower, see `experiments/NOTES.md`.
+        first: trains a generator from scratch until recycling begins.
     """
     reference = Registered(pull=pull, brake=brake, gate=Gate(distance=0.03, mass=0.5))
     return Recipe(
@@ -206,4 +212,5 @@ def recycle(
         recycling=Recycling(noise=noise, mended=mended),
         temperature=temperature,
         own_level=own_level,
+        first=first,
     )

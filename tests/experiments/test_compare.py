@@ -20,7 +20,10 @@ from recycle_jax.generators.predictor import Predictor
 from recycle_jax.generators.provenance import Provenance
 from recycle_jax.generators.rectified_flow import RectifiedFlow
 from recycle_jax.models.base import Network
+from recycle_jax.policies.clean import TeacherForcing
+from recycle_jax.policies.pushforward import Pushforward
 from recycle_jax.policies.recipe import recycle
+from recycle_jax.policies.relay import Relay
 from recycle_jax.training.cost import Cost
 
 SEEDS = (100, 101)
@@ -152,10 +155,10 @@ def test_a_remedy_that_begins_early_costs_the_same():
         seed=0,
         observing=None,
         base_of=None,
-        base_after=lambda updates: asked.append(updates) or trained,
+        base_after=lambda updates, policy: asked.append((updates, policy)) or trained,
     )
     begun = beginning_at(job, 0.5)
-    assert asked == [500] and begun.base is trained
+    assert asked == [(500, TeacherForcing())] and begun.base is trained
     assert begun.arena.budget.base * (1.0 + begun.arena.budget.extra) == pytest.approx(1450.0)
     assert beginning_at(job, 1.0) is job, "the whole B is there already"
     seen = []
@@ -163,6 +166,34 @@ def test_a_remedy_that_begins_early_costs_the_same():
     early(cold(spy)).run(dataclasses.replace(job, arena=dataclasses.replace(place, generator="a predictor")))
     assert seen[-1].base is trained and seen[-1].arena.budget == begun.arena.budget
     assert seen[-1].arena.generator == "a predictor", "which draws nothing anyway"
+
+
+def test_a_relay_takes_the_place_of_b():
+    """What the recipe begins with, at B's price; a policy that costs more is refused."""
+    asked = []
+    generator = Predictor(network=Network(init=lambda key: {}, apply=None), context_frames=2)
+    config = Config()
+    place = Place(
+        "balls",
+        "predictor",
+        generator=generator,
+        budget=Budget(base=1000),
+        choices=config.choices,
+        recycling=config.recycling,
+    )
+    job = Job(
+        arena=place,
+        base=Trained(params={}, cost=Cost()),
+        seed=0,
+        observing=None,
+        base_of=None,
+        base_after=lambda updates, policy: asked.append((updates, policy)) or Trained(params={}, cost=Cost()),
+    )
+    spy = Method(run=lambda job: Trained(params={}, cost=Cost()))
+    in_recipe(spy, temperature=0.0).run(job)
+    assert asked == [(500, recycle().first)] and asked[0][1] == Relay(oldest=8, capacity=2048)
+    with pytest.raises(ValueError, match="Pushforward costs 1.33 of teacher forcing's"):
+        beginning_at(job, 0.5, Pushforward(steps=1))
 
 
 def test_every_family_is_tuned_alike():
