@@ -55,7 +55,10 @@ EARLY = 0.5
 OWN = 0.5
 """What a network is told of a history of its own, where it is told."""
 
-AS_IT_WAS = recipe(temperature=0.5)
+FAR = recipe(gate_distance=0.03)
+"""The recipe before it kept to cases that are near the clip."""
+
+AS_IT_WAS = recipe(temperature=0.5, gate_distance=0.03)
 """The recipe before its flows drew nothing."""
 
 STOP = Stop(price=0.01, higher=False)
@@ -132,7 +135,7 @@ def in_recipe(
 
     def run(job: Job) -> Trained:
         job = beginning_at(job, begins, first or usual.first)
-        arena = dataclasses.replace(as_recipe(job.arena), grows=grows, selection=selection)
+        arena = dataclasses.replace(as_recipe(job.arena, usual), grows=grows, selection=selection)
         wanted = usual if own_level is None else dataclasses.replace(usual, own_level=own_level)
         generator = _by_itself(job, usual) if temperature is None else _at(arena.generator, temperature)
         return _run_with(method, dataclasses.replace(job, arena=arena), wanted.told(generator))
@@ -145,10 +148,11 @@ def as_it_was(method: Method, **changes: Any) -> Method:
     return in_recipe(method, begins=1.0, usual=AS_IT_WAS, **changes)
 
 
-def as_recipe(arena: Arena) -> Arena:
-    """The arena with the choices of `policies.recycle` in place of those that settings are screened from."""
-    choices = dataclasses.replace(arena.choices, brake=None, flow_brake=None)
-    recycling = dataclasses.replace(arena.recycling, mended=recipe().recycling.mended)
+def as_recipe(arena: Arena, usual: Recipe = recipe()) -> Arena:  # noqa: B008 (frozen)
+    """The arena with the choices of a recipe in place of those that settings are screened from."""
+    gate = usual.reference.gate.distance  # type: ignore[attr-defined]
+    choices = dataclasses.replace(arena.choices, brake=None, flow_brake=None, gate_distance=gate)
+    recycling = dataclasses.replace(arena.recycling, mended=usual.recycling.mended)
     return dataclasses.replace(arena, choices=choices, recycling=recycling)
 
 

@@ -2,7 +2,7 @@
 
 An id is `FAMILY` or `FAMILY=SETTING`. Screening picks one setting a family, by the rule of `experiments.compare`, and
 every family has at most four: equal tuning. Those that were thought of last (`TOLD`, `GUESSED`, `COLD`, `GROWN`,
-`EARLIER`) make 18 of the recipe, and five of one rival. What is taken apart in recycling (`ABLATIONS`, `FAMILY:PIECE`)
+`EARLIER`) make 19 of the recipe, and five of one rival. What is taken apart in recycling (`ABLATIONS`, `FAMILY:PIECE`)
 and what it must beat (`CONTROLS`) change one thing in that recipe; ablations are not chosen from, all of them are
 shown. Sources of the methods are in the modules of `recycle_jax.policies`, `recycle_jax.generators` and
 `recycle_jax.errors` that hold them.
@@ -13,6 +13,7 @@ import functools
 
 from experiments.bystanders import copy_last, real
 from experiments.makers import (
+    FAR,
     OWN,
     REACH,
     STOP,
@@ -206,11 +207,12 @@ ABLATIONS: dict[str, Method] = {
     "ours:told": IN_DISGUISE,
     "ours:before": as_it_was(METHODS["recycle"]),
     "ours:before,unmended": as_it_was(recycled(mended=0.0)),
-    "ours:late": in_recipe(METHODS["recycle"], begins=1.0),
+    "ours:late": in_recipe(METHODS["recycle"], begins=1.0, usual=FAR),
     "ours:warm": Method(run=in_recipe(METHODS["recycle"], temperature=1.0).run, refuses=draws_nothing),
-    "ours:early": in_recipe(METHODS["recycle"], first=TeacherForcing()),
+    "ours:far": in_recipe(METHODS["recycle"], usual=FAR),
+    "ours:early": in_recipe(METHODS["recycle"], first=TeacherForcing(), usual=FAR),
     "ours:early,cool": Method(
-        run=in_recipe(METHODS["recycle"], temperature=0.5, first=TeacherForcing()).run, refuses=draws_nothing
+        run=in_recipe(METHODS["recycle"], temperature=0.5, first=TeacherForcing(), usual=FAR).run, refuses=draws_nothing
     ),
 }
 """All of which are shown, none chosen."""
@@ -266,16 +268,18 @@ GROWN: dict[str, Method] = {
 where the phase began; and with errors of all sizes besides."""
 
 EARLIER: dict[str, Method] = {
-    "ours=mended,cold,early": in_recipe(recycled(mended=0.5), first=TeacherForcing()),
-    "ours=mended,cold,relayed": in_recipe(recycled(mended=0.5)),
+    "ours=mended,cold,early": in_recipe(recycled(mended=0.5), first=TeacherForcing(), usual=FAR),
+    "ours=mended,cold,relayed": in_recipe(recycled(mended=0.5), usual=FAR),
+    "ours=mended,cold,relayed,near": in_recipe(recycled(mended=0.5)),
     "scheduled_early": early(cold(RIVALS["scheduled=0.5"])),
     "forcing_early": early(cold(RIVALS["forcing=weak,stabilised"])),
     "relay_early": early(cold(RIVALS["relay=8"])),
     "relay_always": early(cold(RIVALS["relay=8"]), first=recipe().first),
 }
-"""The recipe from a B of half the updates on, for the same total cost, with a flow that draws nothing, and the same
-after a relay in B's place; and the three best rivals early and cold, each as a remedy of its own beside the setting
-chosen for it; and the relay that is there from the first update on, as in the recipe."""
+"""The recipe from a B of half the updates on, for the same total cost, with a flow that draws nothing; the same after a
+relay in B's place, with cases of up to .03 from the clip, and of up to .01 only; and the three best rivals early and
+cold, each as a remedy of its own beside the setting chosen for it, and the relay that is there from the first update
+on, as in the recipe."""
 
 COOLED: dict[str, Method] = {
     "ours=loose,cooled": by_itself(OURS["ours=loose"], twin="ours=loose"),

@@ -185,6 +185,7 @@ def recycle(
     noise: float = 0.05,
     pull: float = 0.5,
     brake: float | None = None,
+    gate_distance: float = 0.01,
     mended: float = 0.5,
     temperature: float = 0.0,
     own_level: float = 0.0,
@@ -192,12 +193,14 @@ def recycle(
 ) -> Recipe:
     """The recipe; see `errors.registered` for what `pull` and `brake` do, `Recycling` for the other settings.
 
-    The defaults were chosen among 18 settings by the screening of `experiments.compare`.
+    The defaults were chosen among 19 settings by the screening of `experiments.compare`.
 
     Args:
         noise: strongest white noise on every history with errors, in frame units.
         pull: share of its displacement that a chain takes back at every step.
         brake: share of its change of displacement that a chain takes back; None moves new frames only.
+        gate_distance: largest mean squared distance of a case from the clip moved onto it, in frame units squared; a
+            case farther away is displaced by more than the move can follow, and its target blurs.
         mended: probability that a frame of a replayed history is the reference's version of it.
         temperature: of a flow's sampler where the next frame follows from the context; at 0 its rollouts from one start
             are one rollout, so use 1 wherever they must differ.
@@ -206,7 +209,7 @@ def recycle(
             history is lower, see `experiments/NOTES.md`.
         first: trains a generator from scratch until recycling begins.
     """
-    reference = Registered(pull=pull, brake=brake, gate=Gate(distance=0.03, mass=0.5))
+    reference = Registered(pull=pull, brake=brake, gate=Gate(distance=gate_distance, mass=0.5))
     return Recipe(
         reference=reference,
         recycling=Recycling(noise=noise, mended=mended),

@@ -166,6 +166,7 @@ _MORE = (
     ("ours:no_noise", "ours without noise", "No light noise on the history besides."),
     ("ours:young", "ours, ages to 4", "Errors of at most four steps."),
     ("ours:cool", "ours, half the temperature", "The flow is cooled whether or not the next frame can be foretold."),
+    ("ours:far", "ours, far cases too", "Cases of up to .03 from the clip, in place of .01, are replayed."),
     ("ours:early", "ours, no relay first", "Recycling begins from half of B, trained by teacher forcing."),
     ("ours:early,cool", "ours, no relay first, half the temperature", "The same, its flow at half the temperature."),
     ("ours:late", "ours, from the whole B on", "Recycling begins when B is done, as with a generator that is there."),
