@@ -26,8 +26,9 @@ import numpy as np
 
 from experiments.arena import Arena, Budget, Choices, Judge, Net, build_generator
 from experiments.contest import Contest, Share, conclude, run_contest
+from experiments.filing import take_over
 from experiments.judging import Judging, footage_bands, footage_statistics, footage_windows
-from experiments.makers import cooled, in_recipe, recycled
+from experiments.makers import FAR, cooled, in_recipe, recycled
 from experiments.methods import METHODS, Method
 from experiments.remedies import IN_DISGUISE
 from recycle_jax.cli import parse
@@ -44,13 +45,15 @@ from recycle_jax.sharding import make_mesh
 TABLE: dict[str, Method] = {
     **{name: METHODS[name] for name in ("b", "b_plus", "noise")},
     "cooled": cooled(METHODS["b_plus"]),
-    "ours": in_recipe(METHODS["recycle"], begins=1.0),
-    "ours:unmended": in_recipe(recycled(mended=0.0), begins=1.0),
-    "ours:cool": in_recipe(recycled(mended=0.0), temperature=0.5, begins=1.0),
+    "ours": in_recipe(METHODS["recycle"]),
+    "ours:late": in_recipe(METHODS["recycle"], begins=1.0),
+    "ours:late,far": in_recipe(METHODS["recycle"], begins=1.0, usual=FAR),
+    "ours:late,far,unmended": in_recipe(recycled(mended=0.0), begins=1.0, usual=FAR),
+    "ours:late,far,cool": in_recipe(recycled(mended=0.0), temperature=0.5, begins=1.0, usual=FAR),
     "ours:told": IN_DISGUISE,
 }
-"""The recipe of `policies.recycle`, from the whole B on, and what it is compared with: the same without mended frames,
-then cooled in any case, or told of its own frames."""
+"""The recipe of `policies.recycle`, and what it is compared with: the same from the whole B on, then with far cases
+too, without mended frames, cooled in any case, or told of its own frames."""
 
 QUESTION = "How long do rollouts of a generator of real footage look like real footage?"
 
@@ -96,12 +99,14 @@ class Command:
         config: the experiment.
         share: what this process does of the work.
         publish: a file that the results are copied to, or nothing.
+        earlier: a file that was published before, whose cells are taken over, or nothing.
     """
 
     data: str = ""
     config: Config = Config()
     share: Share = Share()
     publish: str = ""
+    earlier: str = ""
 
 
 def smoke() -> Command:
@@ -192,6 +197,8 @@ def main(command: Command, workdir: Path, preset: str) -> dict[str, Any]:
     grows = {"methods", "kinds", "seeds"}
     place = open_workdir(workdir, {k: v for k, v in dataclasses.asdict(config).items() if k not in grows})
     jax.config.update("jax_compilation_cache_dir", str(place.path / "compiled"))
+    if command.earlier:
+        take_over(command.earlier, place, preset, config.judging.max_frames)
     train, held = load(command).split(config.held_out)
     contest = Contest(
         experiment="footage",

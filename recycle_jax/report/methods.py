@@ -167,9 +167,12 @@ _MORE = (
     ("ours:young", "ours, ages to 4", "Errors of at most four steps."),
     ("ours:cool", "ours, half the temperature", "The flow is cooled whether or not the next frame can be foretold."),
     ("ours:far", "ours, far cases too", "Cases of up to .03 from the clip, in place of .01, are replayed."),
-    ("ours:early", "ours, no relay first", "Recycling begins from half of B, trained by teacher forcing."),
+    ("ours:early", "ours, no relay first", "From half of B, by teacher forcing, on; far cases too."),
     ("ours:early,cool", "ours, no relay first, half the temperature", "The same, its flow at half the temperature."),
     ("ours:late", "ours, from the whole B on", "Recycling begins when B is done, as with a generator that is there."),
+    ("ours:late,far", "ours, from the whole B on, far cases", "The same with cases of up to .03 from the clip."),
+    ("ours:late,far,unmended", "the same, no frame mended", "The same with all frames the rollout's own."),
+    ("ours:late,far,cool", "the same, half the temperature", "The same, none mended, its flow cooled."),
     ("ours:before", "ours, as it was", "From the whole B on, with half of a flow's temperature."),
     (
         "ours:before,unmended",
