@@ -28,7 +28,7 @@ from experiments.arena import Arena, Budget, Choices, Judge, Net, build_generato
 from experiments.contest import Contest, Share, conclude, run_contest
 from experiments.filing import take_over
 from experiments.judging import Judging, footage_bands, footage_statistics, footage_windows
-from experiments.makers import FAR, cooled, in_recipe, recycled
+from experiments.makers import cooled, in_recipe, recycled
 from experiments.methods import METHODS, Method
 from experiments.remedies import IN_DISGUISE
 from recycle_jax.cli import parse
@@ -47,13 +47,12 @@ TABLE: dict[str, Method] = {
     "cooled": cooled(METHODS["b_plus"]),
     "ours": in_recipe(METHODS["recycle"]),
     "ours:late": in_recipe(METHODS["recycle"], begins=1.0),
-    "ours:late,far": in_recipe(METHODS["recycle"], begins=1.0, usual=FAR),
-    "ours:late,far,unmended": in_recipe(recycled(mended=0.0), begins=1.0, usual=FAR),
-    "ours:late,far,cool": in_recipe(recycled(mended=0.0), temperature=0.5, begins=1.0, usual=FAR),
+    "ours:late,unmended": in_recipe(recycled(mended=0.0), begins=1.0),
+    "ours:late,cool": in_recipe(recycled(mended=0.0), temperature=0.5, begins=1.0),
     "ours:told": IN_DISGUISE,
 }
-"""The recipe of `policies.recycle`, and what it is compared with: the same from the whole B on, then with far cases
-too, without mended frames, cooled in any case, or told of its own frames."""
+"""The recipe of `policies.recycle`, and what it is compared with: the same from the whole B on, then without
+mended frames, cooled in any case, or told of its own frames."""
 
 QUESTION = "How long do rollouts of a generator of real footage look like real footage?"
 

@@ -55,10 +55,10 @@ EARLY = 0.5
 OWN = 0.5
 """What a network is told of a history of its own, where it is told."""
 
-FAR = recipe(gate_distance=0.03)
-"""The recipe before it kept to cases that are near the clip."""
+NEAR = recipe(gate_distance=0.01)
+"""The recipe with cases that are near the clip only."""
 
-AS_IT_WAS = recipe(temperature=0.5, gate_distance=0.03)
+AS_IT_WAS = recipe(temperature=0.5)
 """The recipe before its flows drew nothing."""
 
 STOP = Stop(price=0.01, higher=False)

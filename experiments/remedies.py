@@ -13,7 +13,7 @@ import functools
 
 from experiments.bystanders import copy_last, real
 from experiments.makers import (
-    FAR,
+    NEAR,
     OWN,
     REACH,
     STOP,
@@ -208,12 +208,11 @@ ABLATIONS: dict[str, Method] = {
     "ours:before": as_it_was(METHODS["recycle"]),
     "ours:before,unmended": as_it_was(recycled(mended=0.0)),
     "ours:late": in_recipe(METHODS["recycle"], begins=1.0),
-    "ours:late,far": in_recipe(METHODS["recycle"], begins=1.0, usual=FAR),
     "ours:warm": Method(run=in_recipe(METHODS["recycle"], temperature=1.0).run, refuses=draws_nothing),
-    "ours:far": in_recipe(METHODS["recycle"], usual=FAR),
-    "ours:early": in_recipe(METHODS["recycle"], first=TeacherForcing(), usual=FAR),
+    "ours:near": in_recipe(METHODS["recycle"], usual=NEAR),
+    "ours:early": in_recipe(METHODS["recycle"], first=TeacherForcing()),
     "ours:early,cool": Method(
-        run=in_recipe(METHODS["recycle"], temperature=0.5, first=TeacherForcing(), usual=FAR).run, refuses=draws_nothing
+        run=in_recipe(METHODS["recycle"], temperature=0.5, first=TeacherForcing()).run, refuses=draws_nothing
     ),
 }
 """All of which are shown, none chosen."""
@@ -269,9 +268,9 @@ GROWN: dict[str, Method] = {
 where the phase began; and with errors of all sizes besides."""
 
 EARLIER: dict[str, Method] = {
-    "ours=mended,cold,early": in_recipe(recycled(mended=0.5), first=TeacherForcing(), usual=FAR),
-    "ours=mended,cold,relayed": in_recipe(recycled(mended=0.5), usual=FAR),
-    "ours=mended,cold,relayed,near": in_recipe(recycled(mended=0.5)),
+    "ours=mended,cold,early": in_recipe(recycled(mended=0.5), first=TeacherForcing()),
+    "ours=mended,cold,relayed": in_recipe(recycled(mended=0.5)),
+    "ours=mended,cold,relayed,near": in_recipe(recycled(mended=0.5), usual=NEAR),
     "scheduled_early": early(cold(RIVALS["scheduled=0.5"])),
     "forcing_early": early(cold(RIVALS["forcing=weak,stabilised"])),
     "relay_early": early(cold(RIVALS["relay=8"])),
