@@ -170,8 +170,8 @@ _MORE = (
     ("ours:early", "ours, no relay first", "Recycling begins from half of B, trained by teacher forcing."),
     ("ours:early,cool", "ours, no relay first, half the temperature", "The same, its flow at half the temperature."),
     ("ours:late", "ours, from the whole B on", "Recycling begins when B is done, as with a generator that is there."),
-    ("ours:late,unmended", "the same, no frame mended", "The same with all frames the rollout's own."),
-    ("ours:late,cool", "the same, half the temperature", "The same, none mended, its flow cooled."),
+    ("ours:late,unmended", "ours, from the whole B on, no frame mended", "The same with all frames the rollout's own."),
+    ("ours:late,cool", "ours, from the whole B on, half the temperature", "The same, none mended, its flow cooled."),
     ("ours:before", "ours, as it was", "From the whole B on, with half of a flow's temperature."),
     (
         "ours:before,unmended",
