@@ -201,7 +201,7 @@ def recycle(
         brake: share of its change of displacement that a chain takes back; None moves new frames only.
         gate_distance: largest mean squared distance of a case from the clip moved onto it, in frame units squared; a
             case farther away may be displaced by more than the move can follow, and its target then blurs. With .01
-            one-step loss is a tenth to a fifth lower and rollouts are lost sooner in more worlds than not.
+            one-step loss is up to 23 % lower, and flows of two of three worlds are lost sooner.
         mended: probability that a frame of a replayed history is the reference's version of it.
         temperature: of a flow's sampler where the next frame follows from the context; at 0 its rollouts from one start
             are one rollout, so use 1 wherever they must differ.
