@@ -21,8 +21,8 @@ Three stages, each a list of cells that are written when they are done; the same
 Rule of the screening, fixed before it ran: of a family's settings the one goes on whose geometric mean over worlds,
 generators and seeds of the mean exit frame is largest; where a cell is missing yet, the family waits.
 
-`small` is days on two cores, shared by as many processes as `--share.parts` says: 370 cells of screening of 40 seconds,
-then 60 methods x 12 places x 5 seeds of one to three minutes; `--share.methods`, `--share.worlds` and
+`small` is days on two cores, shared by as many processes as `--share.parts` says: 512 cells of screening of 40 seconds
+to 3 minutes, then 91 methods x 12 places x 5 seeds of one to seven minutes; `--share.methods`, `--share.worlds` and
 `--share.kinds` make what matters first. `full` is for a GPU. On a machine that has none of the cells,
 
     python -m experiments.compare --preset small --earlier experiments/results/compare.json
