@@ -2,7 +2,7 @@
 
 An id is `FAMILY` or `FAMILY=SETTING`. Screening picks one setting a family, by the rule of `experiments.compare`, and
 every family has at most four: equal tuning. Those that were thought of last (`TOLD`, `GUESSED`, `COLD`, `GROWN`,
-`EARLIER`) make 19 of the recipe, and five of one rival. What is taken apart in recycling (`ABLATIONS`, `FAMILY:PIECE`)
+`EARLIER`, `BESIDE`) make 21 of the recipe, and five of one rival. What is taken apart in recycling (`ABLATIONS`, `FAMILY:PIECE`)
 and what it must beat (`CONTROLS`) change one thing in that recipe; ablations are not chosen from, all of them are
 shown. Sources of the methods are in the modules of `recycle_jax.policies`, `recycle_jax.generators` and
 `recycle_jax.errors` that hold them.
@@ -281,6 +281,12 @@ relay in B's place, with cases of up to .03 from the clip, and of up to .01 only
 cold, each as a remedy of its own beside the setting chosen for it, and the relay that is there from the first update
 on, as in the recipe."""
 
+BESIDE: dict[str, Method] = {
+    "ours=mended,cold,relayed,beside": in_recipe(recycled(mended=0.5, relay_rows=2)),
+    "ours=mended,cold,relayed,beside_less": in_recipe(recycled(mended=0.5, case_rows=2, relay_rows=1)),
+}
+"""The recipe with a relay's rows beside its own to the end: half of all rows, or a quarter."""
+
 COOLED: dict[str, Method] = {
     "ours=loose,cooled": by_itself(OURS["ours=loose"], twin="ours=loose"),
     "cooled=0.5": cooled(METHODS["b_plus"]),
@@ -313,6 +319,7 @@ REMEDIES: dict[str, Method] = {
     **COLD,
     **GROWN,
     **EARLIER,
+    **BESIDE,
     **ABLATIONS,
     **CONTROLS,
     **BYSTANDERS,

@@ -31,6 +31,7 @@ class Aux:
         domain: `[b]` int32.
         metrics: scalars, averaged over rows and devices.
         empty_draws: int32 scalar, rows that asked the bank and found nothing.
+        prediction: `[b, chunk, h, w, c]` the clean chunk that was predicted, or None.
         memo: whatever else `record` needs, leaves `[b, ...]`.
     """
 
@@ -40,6 +41,7 @@ class Aux:
     domain: Array
     metrics: dict[str, Scalar]
     empty_draws: Scalar
+    prediction: Frames | None = None
     memo: PyTree = None
 
 
@@ -51,11 +53,13 @@ class Drawn:
         example: the training example.
         clean: `[b]` whether the row is free of injected errors.
         found: `[b]` False where the bank was asked and had nothing (the row is then clean).
+        memo: what `record` needs of it, leaves `[b, ...]`.
     """
 
     example: Example
     clean: RowFlags
     found: RowFlags
+    memo: PyTree = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -140,6 +144,8 @@ class ExamplePolicy:
             domain=batch.domain,
             metrics=split_loss(fit.loss, drawn.clean),
             empty_draws=jnp.sum(jnp.logical_not(drawn.found).astype(jnp.int32)),
+            prediction=fit.prediction,
+            memo=drawn.memo,
         )
         return jnp.mean(drawn.example.weight * fit.loss), aux
 

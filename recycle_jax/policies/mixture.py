@@ -1,7 +1,8 @@
 """Several policies in one batch: fixed shares of the rows, so that every row costs one network call.
 
 Rows are dealt in turn (`i mod period`), which keeps the order of the bank's shards and does not depend on the
-number of devices.
+number of devices. A part that remembers something keeps its own memory; the others share the bank
+(`policies.memories`).
 """
 
 import dataclasses
@@ -13,6 +14,7 @@ import jax.numpy as jnp
 from recycle_jax.data.base import Batch
 from recycle_jax.generators.base import Generator
 from recycle_jax.policies.base import Aux, Calls, Drawn, ExamplePolicy
+from recycle_jax.policies.memories import Memories
 from recycle_jax.typing import Params, PRNGKey, PyTree, RowKeys, Scalar
 
 
@@ -48,16 +50,10 @@ class Mixture(ExamplePolicy):
         return max(policy.clip_frames(generator) for _, policy in self.parts)
 
     def begin(self, generator: Generator, batch: Batch, shards: int, key: PRNGKey) -> PyTree:
-        """What the one part remembers that remembers anything: there is one memory.
-
-        Raises:
-            ValueError: if more than one does.
-        """
-        made = [policy.begin(generator, batch, shards, key) for _, policy in self.parts]
-        there = [memory for memory in made if memory is not None]
-        if len(there) > 1:
-            raise ValueError(f"{len(there)} parts have a memory of their own, but a mixture has one: leave one of them")
-        return there[0] if there else None
+        """A memory for every part that has one of its own, and no bank yet; None where no part remembers anything."""
+        keys = jax.random.split(key, len(self.parts))
+        own = tuple(policy.begin(generator, batch, shards, k) for (_, policy), k in zip(self.parts, keys, strict=True))
+        return None if all(memory is None for memory in own) else Memories(own=own)
 
     def examples(self, params: Params, generator: Generator, bank: PyTree, batch: Batch, keys: RowKeys) -> Drawn:
         """Each policy's examples of its own rows, put back in order."""
@@ -67,26 +63,38 @@ class Mixture(ExamplePolicy):
                 f"{'/'.join(str(n) for n, _ in self.parts)}: use a multiple of {self.period}"
             )
         first, drawn = 0, []
-        for rows, policy in self.parts:
+        for i, (rows, policy) in enumerate(self.parts):
             share = lambda leaf, at=first, n=rows: _take(leaf, at, n, self.period)  # noqa: E731
             part = jax.tree.map(share, (batch, keys))
-            made = policy.examples(params, generator, bank, *part)
-            drawn.append(jax.tree.map(lambda leaf, n=rows: leaf.reshape(-1, n, *leaf.shape[1:]), made))
+            drawn.append(policy.examples(params, generator, _memory(bank, i), *part))
             first += rows
         if len({made.example.target for made in drawn}) > 1:
             names = ", ".join(sorted({str(made.example.target) for made in drawn}))
             raise ValueError(f"parts ask for different targets ({names}); one loss has one: give all parts the same")
-        return jax.tree.map(lambda *leaves: _merge(*leaves), *drawn)
+        dealt = [
+            jax.tree.map(lambda leaf, n=rows: leaf.reshape(-1, n, *leaf.shape[1:]), dataclasses.replace(made, memo=None))
+            for (rows, _), made in zip(self.parts, drawn, strict=True)
+        ]
+        merged: Drawn = jax.tree.map(lambda *leaves: _merge(*leaves), *dealt)
+        memos = tuple(made.memo for made in drawn)
+        return merged if all(memo is None for memo in memos) else dataclasses.replace(merged, memo=memos)
 
     def record(self, bank: PyTree, aux: Aux, keys: RowKeys, step: Scalar, fine: Scalar) -> PyTree:
-        """Each policy's record of its own rows, one after the other, in the one bank that they share."""
+        """Each policy's record of its own rows, one after the other: in its own memory, or in the bank that they share."""
         first = 0
-        for rows, policy in self.parts:
+        for i, (rows, policy) in enumerate(self.parts):
             share = lambda leaf, at=first, n=rows: _take(leaf, at, n, self.period)  # noqa: E731
-            own = {name: share(getattr(aux, name)) for name in ("residual", "sigma", "clean", "domain")}
-            bank = policy.record(bank, dataclasses.replace(aux, **own), share(keys), step, fine)
+            of_rows = ("residual", "sigma", "clean", "domain", "prediction")
+            own = {name: jax.tree.map(share, getattr(aux, name)) for name in of_rows}
+            own["memo"] = None if aux.memo is None else aux.memo[i]
+            memory = policy.record(_memory(bank, i), dataclasses.replace(aux, **own), share(keys), step, fine)
+            bank = bank.after(i, memory) if isinstance(bank, Memories) else memory
             first += rows
         return bank
+
+
+def _memory(bank: PyTree, part: int) -> PyTree:
+    return bank.of(part) if isinstance(bank, Memories) else bank
 
 
 def _take(leaf: Any, first: int, rows: int, period: int) -> Any:

@@ -54,6 +54,8 @@ class Recycling:
         case_rows: rows of banked history with the reference's target: own-sample.
         error_rows: rows of real history with a banked error on it and the real target: cross-sample.
         disguised_rows: rows of real history that the network is told to be its own, where it is told of that.
+        relay_rows: rows of `relay`, whose histories are predictions of earlier passes and whose targets are recorded.
+        relay: what those rows do; it keeps a memory of its own beside the bank.
         case_weight: weight in the loss of a row with errors, over that of a clean one.
         noise: white noise up to this standard deviation on every history with errors, its level told; 0 for none.
         clean_noise: the same on real history; None for none where the network is told which history is its own, and for
@@ -82,6 +84,8 @@ class Recycling:
     case_rows: int = 1
     error_rows: int = 0
     disguised_rows: int = 0
+    relay_rows: int = 0
+    relay: Relay = Relay(oldest=8, capacity=2048)
     case_weight: float = 1.0
     noise: float = 0.03
     clean_noise: float | None = None
@@ -112,7 +116,11 @@ class Recycling:
         )
 
     def policy(self, bank: ErrorBank, generator: Generator, remake: Remake | None = None) -> ExamplePolicy:
-        """Clean and banked history, row by row; `remake` changes the errors of replayed cases, for controls."""
+        """Clean and banked history, row by row; `remake` changes the errors of replayed cases, for controls.
+
+        Raises:
+            ValueError: if a relay is asked for of a generator that keeps anchors.
+        """
         usual = 0.0 if own_level_of(generator) else self.noise
         clean_noise = usual if self.clean_noise is None else self.clean_noise
         clean: ExamplePolicy = NoiseAugmentation(most=clean_noise) if clean_noise else TeacherForcing()
@@ -136,9 +144,17 @@ class Recycling:
             (self.case_rows, replay),
             (self.error_rows, add),
             (self.disguised_rows, own),
+            (self.relay_rows, self.relay),
         )
         rows = Mixture(parts=tuple((rows, policy) for rows, policy in shares if rows))
-        return AnchoredHistory(inner=rows, reach=self.reach) if anchors_of(generator) else rows
+        if not anchors_of(generator):
+            return rows
+        if self.relay_rows:
+            raise ValueError(
+                f"relay_rows is {self.relay_rows}, but {type(generator).__name__} keeps anchors, which a relay's "
+                "histories would lose: use relay_rows=0"
+            )
+        return AnchoredHistory(inner=rows, reach=self.reach)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

@@ -22,8 +22,8 @@ from recycle_jax import flow_matching as fm
 from recycle_jax.data.base import Batch
 from recycle_jax.errors.bank import AnySlot, ErrorBank
 from recycle_jax.errors.storage import BankState
-from recycle_jax.generators.base import Generator, clean_example, slide
-from recycle_jax.policies.base import Aux, ExamplePolicy, choose_rows, require_frames, split_loss
+from recycle_jax.generators.base import Generator, clean_example, own_level_of, slide
+from recycle_jax.policies.base import Aux, Drawn, ExamplePolicy, choose_rows, require_frames
 from recycle_jax.typing import Frames, Params, PRNGKey, RowFlags, RowInts, RowKeys, Scalar
 
 
@@ -82,30 +82,22 @@ class Relay(ExamplePolicy):
         entry = Leg(context=kept(generator.context_frames), future=kept(after), age=number)
         return dataclasses.replace(self.bank, shards=shards).init(entry)
 
-    def loss(
-        self, params: Params, generator: Generator, bank: BankState, batch: Batch, keys: RowKeys
-    ) -> tuple[Scalar, Aux]:
-        """The generator's own loss on recorded and on predicted histories."""
+    def examples(self, params: Params, generator: Generator, bank: BankState, batch: Batch, keys: RowKeys) -> Drawn:
+        """Recorded and predicted histories with the recorded chunk after them."""
+        del params
         require_frames(batch, self.clip_frames(generator), f"ages up to {self.oldest}", "lower oldest")
         of_fit, of_draw, of_share = fm.split_rows(keys, 3)
         leg, target, taken, found = self._draw(generator, bank, batch, of_draw, of_share)
-        example = clean_example(generator, batch, of_fit, context=leg.context, x0=target)
-        fit = generator.fit(params, example)
-        aux = Aux(
-            residual=fit.residual,
-            sigma=example.sigma,
-            clean=~taken,
-            domain=batch.domain,
-            metrics=split_loss(fit.loss, ~taken),
-            empty_draws=jnp.sum((~found).astype(jnp.int32)),
-            memo=dataclasses.replace(leg, context=slide(leg.context, fit.prediction), age=leg.age + 1),
-        )
-        return jnp.mean(example.weight * fit.loss), aux
+        level = own_level_of(generator) * taken.astype(jnp.float32)
+        example = clean_example(generator, batch, of_fit, context=leg.context, x0=target, level=level)
+        return Drawn(example=example, clean=~taken, found=found, memo=leg)
 
     def record(self, bank: BankState, aux: Aux, keys: RowKeys, step: Scalar, fine: Scalar) -> BankState:
         """Banks what the pass predicted, unless it has come of age."""
         del keys, step
-        leg = aux.memo
+        assert aux.prediction is not None
+        passed: Leg = aux.memo
+        leg = dataclasses.replace(passed, context=slide(passed.context, aux.prediction), age=passed.age + 1)
         return self.bank.insert(bank, leg, jnp.zeros_like(leg.age), fine & (leg.age <= self.oldest))
 
     def _draw(

@@ -27,6 +27,7 @@ from jax.sharding import Mesh
 from recycle_jax.data.base import ClipSource
 from recycle_jax.io import checkpoint
 from recycle_jax.io.progress import progress
+from recycle_jax.policies.memories import bank_of, with_bank
 from recycle_jax.sharding import ROLES, place
 from recycle_jax.training.correct import Correct
 from recycle_jax.training.harvesting import HarvestProgram
@@ -44,7 +45,7 @@ class RunState:
 
     Attributes:
         train: parameters, optimiser, counters.
-        bank: the error bank, or None.
+        bank: what the policy remembers: the error bank, alone or with more beside it (`policies.memories`), or None.
         chains: the harvest's persistent rollouts, or None.
     """
 
@@ -214,12 +215,12 @@ def _harvest(harvesting: Harvesting, state: RunState, number: int, mesh: Mesh) -
         state.train.params if harvesting.rolls_out is None else harvesting.rolls_out,
         reference if harvesting.renew is None else harvesting.renew(reference, state.train),
         state.chains,
-        state.bank,
+        bank_of(state.bank),
         fresh,
         state.train.key,
         jnp.asarray(state.train.step, jnp.int32),
     )
-    return dataclasses.replace(state, chains=chains, bank=bank), metrics
+    return dataclasses.replace(state, chains=chains, bank=with_bank(state.bank, bank)), metrics
 
 
 def _record(

@@ -24,6 +24,7 @@ from recycle_jax.errors.harvest import Harvest
 from recycle_jax.errors.references import Reference
 from recycle_jax.generators.base import Generator
 from recycle_jax.policies.base import HistoryPolicy
+from recycle_jax.policies.memories import with_bank
 from recycle_jax.policies.recipe import Recycling
 from recycle_jax.sharding import ROLES, place
 from recycle_jax.training.average import averaged, growing, handed_out
@@ -149,12 +150,16 @@ def recycle_phase(
     )
     own = jax.tree.map(jnp.copy, params)
     first = source.batch(schedule.first_batch, recycling.chains, harvesting.frames)
+    policy = recycling.policy(bank, generator, control.remake)
+    batch = source.batch(schedule.first_batch, schedule.rows, schedule.frames)
+    memory = policy.begin(generator, batch, mesh.size, jax.random.fold_in(key, MEMORY_STREAM))
+    cases = allocate(bank, harvest.entry(source.shape, first.condition), mesh)
     state = RunState(
         train=place(with_optimizer(own, optimizer, key), mesh, ROLES.params),
-        bank=allocate(bank, harvest.entry(source.shape, first.condition), mesh),
+        bank=with_bank(place(memory, mesh, ROLES.bank), cases),
         chains=place(harvest.start(first), mesh, ROLES.rows),
     )
     if observer.checkpoints is not None:
         state = resume(observer.checkpoints, state)
-    correct = make_correct(generator, recycling.policy(bank, generator, control.remake), optimizer, mesh)
+    correct = make_correct(generator, policy, optimizer, mesh)
     return run(correct, state, source, schedule, mesh, harvesting, observer)

@@ -21,6 +21,7 @@ from recycle_jax.errors.bank import ErrorBank
 from recycle_jax.generators.base import Generator, clean_example, go_on, split_clip
 from recycle_jax.io import checkpoint
 from recycle_jax.io.writers import read_json, write_json
+from recycle_jax.policies.memories import bank_of
 from recycle_jax.training.average import handed_out
 from recycle_jax.training.cost import Cost, forward_flops
 from recycle_jax.training.loop import RunState
@@ -121,7 +122,7 @@ class Watcher:
 
     def _round(self, state: RunState, harvest: dict[str, float]) -> Round:
         clean_loss, response = jax.device_get(self._look(handed_out(state.train)))
-        stats = {} if self._stats is None else jax.device_get(self._stats(state.bank))
+        stats = {} if self._stats is None else jax.device_get(self._stats(bank_of(state.bank)))
         return Round(
             step=int(state.train.step),
             clean_loss=float(clean_loss),
