@@ -18,8 +18,8 @@ Three stages, each a list of cells that are written when they are done; the same
     final       the chosen setting of every remedy, the ablations and the controls, on the reported seeds
     domains     trained on one domain, judged on it and on another
 
-Rule of the screening, fixed before it ran: of a family's settings the one goes on whose geometric mean over worlds,
-generators and seeds of the mean exit frame is largest; where a cell is missing yet, the family waits.
+Which setting goes on is a rule fixed before it ran, see `experiments.choosing`; the best settings of ours, which two
+worlds cannot tell apart, are judged on the other two as well.
 
 `small` is days on two cores, shared by as many processes as `--share.parts` says: 512 cells of screening of 40 seconds
 to 3 minutes, then 91 methods x 12 places x 5 seeds of one to seven minutes; `--share.methods`, `--share.worlds` and
@@ -32,14 +32,12 @@ goes on from those that are published, and keeps the settings that were chosen f
 
 import dataclasses
 import functools
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 from rich.console import Console
 
 from experiments.arena import (
@@ -52,6 +50,7 @@ from experiments.arena import (
     simulator_reference,
     world_source,
 )
+from experiments.choosing import best_of, choose
 from experiments.contest import Contest, Share, conclude, missing_cells, run_contest
 from experiments.domains import DOMAINS, STOCHASTIC, WORLDS
 from experiments.filing import settings_taken_over, take_over
@@ -92,6 +91,10 @@ class Config:
         screening_worlds: where settings are chosen, so that the other worlds are reported untouched by tuning.
         screening_seeds: training seeds of the screening.
         screening_budget: shorter than the reported one.
+        run_off: families whose best settings are judged on more worlds; a family with missing cells there keeps the
+            screening's choice.
+        run_off_worlds: those worlds.
+        run_off_within: share of the best setting's score from which on a setting goes there.
         seeds: reported training seeds.
         context: frames of history of every generator.
         choices: how recycled rollouts are registered.
@@ -109,6 +112,9 @@ class Config:
     screening_worlds: tuple[str, ...] = ("balls", "heartbeat")
     screening_seeds: tuple[int, ...] = (100, 101)
     screening_budget: Budget = Budget(base=2000)
+    run_off: tuple[str, ...] = ("ours",)
+    run_off_worlds: tuple[str, ...] = ("digits", "driving")
+    run_off_within: float = 0.9
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     context: int = 2
     choices: Choices = Choices(time=True, brake=0.2, flow_brake=0.2)
@@ -123,7 +129,8 @@ class Config:
     def __post_init__(self) -> None:
         families = {family_of(name): method for name, method in REMEDIES.items()}
         require_known(self.methods, {**REMEDIES, **families})
-        unknown = [name for name in (*self.worlds, *self.screening_worlds) if name not in ALL_WORLDS]
+        worlds = (*self.worlds, *self.screening_worlds, *self.run_off_worlds)
+        unknown = [name for name in worlds if name not in ALL_WORLDS]
         if unknown:
             raise ValueError(f"unknown worlds {unknown}: there are {', '.join(ALL_WORLDS)}")
 
@@ -161,6 +168,8 @@ def smoke() -> Command:
         methods=("b", "ours=braked", "ours=loose"),
         screening_worlds=("balls",),
         screening_seeds=(100,),
+        run_off_worlds=("digits",),
+        run_off_within=0.0,
         screening_budget=Budget(base=20, extra=1.0, rows=8),
         seeds=(0,),
         net=Net(width=16, frame_levels=True),
@@ -211,7 +220,7 @@ def made_of(config: Config) -> dict[str, Any]:
 
 
 def screen(command: Command, preset: str, workdir: Workdir) -> dict[str, str]:
-    """Runs the screening and returns family -> its chosen setting; families with missing cells are left out."""
+    """Runs the screening and its run-off; family -> its chosen setting, without families that miss cells."""
     config = command.config
     counts = dict(trials(config))
     settings = {name: REMEDIES[name] for name in named(config) if counts[family_of(name)] > 1}
@@ -221,6 +230,13 @@ def screen(command: Command, preset: str, workdir: Workdir) -> dict[str, str]:
     short = dataclasses.replace(config, worlds=config.screening_worlds, budget=config.screening_budget)
     places, cells = run_stage("screening", contest, _arenas(short, config.screening), inside, command)
     chosen = choose(contest, places, cells)
+    close = best_of(contest, places, cells, config.run_off, config.run_off_within)
+    finalists = {name: settings[name] for name in close if config.run_off_worlds}
+    if finalists:
+        rest = dataclasses.replace(contest, methods=tuple(finalists), table=finalists)
+        elsewhere = dataclasses.replace(short, worlds=config.run_off_worlds)
+        more = run_stage("screening", rest, _arenas(elsewhere, config.screening), inside, command)
+        chosen |= choose(rest, [*places, *more[0]], [*cells, *more[1]])
     write_json(inside.path / "chosen.json", chosen)
     return chosen
 
@@ -235,32 +251,6 @@ def run_stage(
         about = f", about {missing * seconds / 3600:.1f} core hours" if seconds else ""
         Console(stderr=True).print(f"{time.strftime('%H:%M')} {stage}: {missing} cells to make{about}")
     return run_contest(contest, makers, workdir, command.share_of(stage))
-
-
-def choose(contest: Contest, places: Sequence[Arena], cells: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """The rule of the module docstring."""
-    scores: dict[tuple[str, str, str, int], float] = {
-        (c["method"], c["world"], c["generator"], c["seed"]): float(np.mean(c["rollouts"]["exit_frame"])) for c in cells
-    }
-    found: dict[str, tuple[float, str]] = {}
-    waits = set()
-    for name in contest.methods:
-        served = [(shown, p.world, p.kind) for p in places if (shown := stands_for(contest.table, name, p))]
-        wanted = [(*where, seed) for where in served for seed in contest.seeds]
-        if not all(key in scores for key in wanted):
-            waits.add(family_of(name))
-            continue
-        mean = math.exp(np.mean([math.log(max(scores[key], 1.0)) for key in wanted])) if wanted else 0.0
-        found[family_of(name)] = max(found.get(family_of(name), (-1.0, "")), (mean, name))
-    return {family: name for family, (_, name) in found.items() if family not in waits}
-
-
-def stands_for(table: Mapping[str, Method], name: str, place: Arena) -> str:
-    """Whose cells tell of a setting: its own, its twin's where it refuses, empty where nobody's do."""
-    if not table[name].refuses(place):
-        return name
-    twin = table[name].twin
-    return twin if twin and not table[twin].refuses(place) else ""
 
 
 def named(config: Config) -> list[str]:

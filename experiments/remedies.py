@@ -2,9 +2,9 @@
 
 An id is `FAMILY` or `FAMILY=SETTING`. Screening picks one setting a family, by the rule of `experiments.compare`, and
 every family has at most four: equal tuning. Those that were thought of last (`TOLD`, `GUESSED`, `COLD`, `GROWN`,
-`EARLIER`, `BESIDE`) make 21 of the recipe, and five of one rival. What is taken apart in recycling (`ABLATIONS`, `FAMILY:PIECE`)
-and what it must beat (`CONTROLS`) change one thing in that recipe; ablations are not chosen from, all of them are
-shown. Sources of the methods are in the modules of `recycle_jax.policies`, `recycle_jax.generators` and
+`EARLIER`, `BESIDE`) make 21 of the recipe, and five of one rival. What is taken apart in recycling (`ABLATIONS`,
+`FAMILY:PIECE`) and what it must beat (`CONTROLS`) change one thing in that recipe; ablations are not chosen from, all
+of them are shown. Sources of the methods are in the modules of `recycle_jax.policies`, `recycle_jax.generators` and
 `recycle_jax.errors` that hold them.
 """
 

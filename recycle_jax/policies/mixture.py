@@ -72,15 +72,14 @@ class Mixture(ExamplePolicy):
             names = ", ".join(sorted({str(made.example.target) for made in drawn}))
             raise ValueError(f"parts ask for different targets ({names}); one loss has one: give all parts the same")
         dealt = [
-            jax.tree.map(lambda leaf, n=rows: leaf.reshape(-1, n, *leaf.shape[1:]), dataclasses.replace(made, memo=None))
-            for (rows, _), made in zip(self.parts, drawn, strict=True)
+            _deal(dataclasses.replace(made, memo=None), rows) for (rows, _), made in zip(self.parts, drawn, strict=True)
         ]
         merged: Drawn = jax.tree.map(lambda *leaves: _merge(*leaves), *dealt)
         memos = tuple(made.memo for made in drawn)
         return merged if all(memo is None for memo in memos) else dataclasses.replace(merged, memo=memos)
 
     def record(self, bank: PyTree, aux: Aux, keys: RowKeys, step: Scalar, fine: Scalar) -> PyTree:
-        """Each policy's record of its own rows, one after the other: in its own memory, or in the bank that they share."""
+        """Each policy's record of its own rows, one after the other: in its own memory, or in the shared bank."""
         first = 0
         for i, (rows, policy) in enumerate(self.parts):
             share = lambda leaf, at=first, n=rows: _take(leaf, at, n, self.period)  # noqa: E731
@@ -100,6 +99,10 @@ def _memory(bank: PyTree, part: int) -> PyTree:
 def _take(leaf: Any, first: int, rows: int, period: int) -> Any:
     dealt = leaf.reshape(-1, period, *leaf.shape[1:])[:, first : first + rows]
     return dealt.reshape(-1, *leaf.shape[1:])
+
+
+def _deal(tree: PyTree, rows: int) -> PyTree:
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, rows, *leaf.shape[1:]), tree)
 
 
 def _merge(*leaves: Any) -> Any:

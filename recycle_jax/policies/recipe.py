@@ -55,7 +55,7 @@ class Recycling:
         error_rows: rows of real history with a banked error on it and the real target: cross-sample.
         disguised_rows: rows of real history that the network is told to be its own, where it is told of that.
         relay_rows: rows of `relay`, whose histories are predictions of earlier passes and whose targets are recorded.
-        relay: what those rows do; it keeps a memory of its own beside the bank.
+        relay: what those rows do; it keeps a memory of its own beside the bank, shared out as the bank is.
         case_weight: weight in the loss of a row with errors, over that of a clean one.
         noise: white noise up to this standard deviation on every history with errors, its level told; 0 for none.
         clean_noise: the same on real history; None for none where the network is told which history is its own, and for
@@ -103,17 +103,20 @@ class Recycling:
         Raises:
             ValueError: if the capacity cannot be shared out evenly.
         """
-        if self.capacity % self.shards:
-            raise ValueError(
-                f"capacity {self.capacity} is not divisible by {self.shards} shards: "
-                f"use {self.capacity // self.shards * self.shards or self.shards}"
-            )
         return ErrorBank(
             shards=self.shards,
-            capacity=self.capacity // self.shards,
+            capacity=self._in_a_shard(self.capacity),
             replacement=self.replacement,
             threshold=self.threshold,
         )
+
+    def _in_a_shard(self, capacity: int) -> int:
+        if capacity % self.shards:
+            raise ValueError(
+                f"capacity {capacity} is not divisible by {self.shards} shards: "
+                f"use {capacity // self.shards * self.shards or self.shards}"
+            )
+        return capacity // self.shards
 
     def policy(self, bank: ErrorBank, generator: Generator, remake: Remake | None = None) -> ExamplePolicy:
         """Clean and banked history, row by row; `remake` changes the errors of replayed cases, for controls.
@@ -144,7 +147,7 @@ class Recycling:
             (self.case_rows, replay),
             (self.error_rows, add),
             (self.disguised_rows, own),
-            (self.relay_rows, self.relay),
+            (self.relay_rows, dataclasses.replace(self.relay, capacity=self._in_a_shard(self.relay.capacity))),
         )
         rows = Mixture(parts=tuple((rows, policy) for rows, policy in shares if rows))
         if not anchors_of(generator):

@@ -65,7 +65,7 @@ class Relay(ExamplePolicy):
 
     @property
     def bank(self) -> ErrorBank:
-        """Of one device."""
+        """Of one shard."""
         return ErrorBank(capacity=self.capacity)
 
     def clip_frames(self, generator: Generator) -> int:
@@ -73,7 +73,7 @@ class Relay(ExamplePolicy):
         return generator.context_frames + (self.oldest + 1) * generator.chunk_frames
 
     def begin(self, generator: Generator, batch: Batch, shards: int, key: PRNGKey) -> BankState:
-        """An empty bank on every device."""
+        """An empty bank in every shard."""
         del key
         frame = batch.clip.shape[2:]
         kept: Any = lambda frames: jax.ShapeDtypeStruct((frames, *frame), jnp.float32)  # noqa: E731

@@ -152,7 +152,7 @@ def recycle_phase(
     first = source.batch(schedule.first_batch, recycling.chains, harvesting.frames)
     policy = recycling.policy(bank, generator, control.remake)
     batch = source.batch(schedule.first_batch, schedule.rows, schedule.frames)
-    memory = policy.begin(generator, batch, mesh.size, jax.random.fold_in(key, MEMORY_STREAM))
+    memory = policy.begin(generator, batch, recycling.shards, jax.random.fold_in(key, MEMORY_STREAM))
     cases = allocate(bank, harvest.entry(source.shape, first.condition), mesh)
     state = RunState(
         train=place(with_optimizer(own, optimizer, key), mesh, ROLES.params),

@@ -23,8 +23,11 @@ from recycle_jax.errors.references import Gate, Recorded
 from recycle_jax.generators.predictor import Predictor
 from recycle_jax.models.conv import frame_unet
 from recycle_jax.policies.clean import TeacherForcing
+from recycle_jax.policies.memories import with_bank
 from recycle_jax.policies.mixture import Mixture
 from recycle_jax.policies.one_step import OneStepErrors
+from recycle_jax.policies.recipe import Recycling
+from recycle_jax.policies.relay import Relay
 from recycle_jax.policies.replay import ReplayCases
 from recycle_jax.sharding import ROLES, first_row, make_mesh, place, row_keys, shard_over_data
 from recycle_jax.training.correct import make_correct
@@ -157,6 +160,32 @@ def assert_close(one, other, **tolerance):
         np.testing.assert_allclose(np.asarray(a, np.float64), np.asarray(b, np.float64), **tolerance)
 
     jax.tree.map(close, one, other)
+
+
+def beside_on(devices):
+    """A relay's memory and the bank after some steps of both in one batch."""
+    recycling = Recycling(shards=8, capacity=64, relay_rows=2, relay=Relay(oldest=2, capacity=64))
+    bank, mesh = recycling.bank(), mesh_of(devices)
+    policy = recycling.policy(bank, PREDICTOR)
+    given = clips(0, frames=policy.clip_frames(PREDICTOR))
+    memory = with_bank(policy.begin(PREDICTOR, given, 8, jax.random.key(0)), bank.init(HARVEST.entry(FRAME)))
+    program = make_correct(PREDICTOR, policy, OPTIMIZER, mesh)
+    memory, state = place(memory, mesh, ROLES.bank), train_state(devices)
+    for number in range(STEPS):
+        batch = place(clips(number, 32, frames=policy.clip_frames(PREDICTOR)), mesh, ROLES.rows)
+        state, memory, measured = program(state, memory, batch)
+    return jax.device_get(measured["loss"]), host(memory)
+
+
+@many
+def test_a_memory_beside_the_bank_is_the_same_on_any_number_of_devices(devices):
+    (loss, one), (other_loss, other) = beside_on(1), beside_on(devices)
+    np.testing.assert_allclose(other_loss, loss, rtol=1e-6)
+    relay, other_relay = one.own[-1], other.own[-1]
+    np.testing.assert_array_equal(other_relay.count, relay.count)
+    np.testing.assert_array_equal(BANK.read(other_relay).age, BANK.read(relay).age)
+    assert_close(BANK.read(other_relay).context, BANK.read(relay).context, rtol=1e-3, atol=1e-4)
+    assert relay.count.sum() > 0 and one.bank.count.sum() == 0, "the relay wrote into the bank"
 
 
 @many

@@ -4,6 +4,7 @@ import dataclasses
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from recycle_jax import policies
 from recycle_jax.data.base import Batch
@@ -20,6 +21,7 @@ from recycle_jax.policies.anchor import AnchoredHistory
 from recycle_jax.policies.clean import TeacherForcing
 from recycle_jax.policies.noise import NoiseAugmentation
 from recycle_jax.policies.recipe import Recycling
+from recycle_jax.policies.relay import Relay
 from recycle_jax.policies.replay import ReplayCases
 from recycle_jax.policies.scheduled import ScheduledSampling
 
@@ -107,3 +109,12 @@ def test_an_anchored_generator_meets_its_anchors_at_every_distance(predictor):
     assert isinstance(policy, AnchoredHistory) and policy.reach == 7
     assert policy.inner == recycling.policy(recycling.bank(), predictor)
     assert policy.clip_frames(plain) == predictor.context_frames + predictor.chunk_frames + 7
+
+
+def test_a_relays_rows_are_shared_out_as_the_bank_is_and_keep_no_anchors():
+    predictor = Predictor(network=Network(init=lambda key: {}, apply=None), context_frames=2)
+    recycling = Recycling(shards=4, capacity=8, relay_rows=2, relay=Relay(oldest=3, capacity=16))
+    rows, relay = recycling.policy(recycling.bank(), predictor).parts[-1]
+    assert (rows, relay) == (2, Relay(oldest=3, capacity=4))
+    with pytest.raises(ValueError, match="relay_rows is 2, but Anchored keeps anchors"):
+        recycling.policy(recycling.bank(), Anchored(inner=predictor))

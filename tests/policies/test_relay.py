@@ -8,6 +8,9 @@ import pytest
 from recycle_jax.data.base import Batch
 from recycle_jax.generators.predictor import Predictor
 from recycle_jax.models.base import Network
+from recycle_jax.policies.clean import TeacherForcing
+from recycle_jax.policies.memories import bank_of, with_bank
+from recycle_jax.policies.mixture import Mixture
 from recycle_jax.policies.relay import Relay
 
 
@@ -56,6 +59,23 @@ def test_a_relay_pays_for_updates_only_and_starts_clean():
     assert relay.calls(counting()).forwards == 3.0
     _, _, aux = next(relay_passes(relay, 1))
     assert aux.clean.all() and aux.empty_draws > 0, "an empty bank leaves rows clean, and they are counted"
+
+
+def test_rows_of_a_relay_in_a_mixture_make_and_record_what_they_do_alone(keys_of):
+    """Every second row is the relay's; the other part reads the bank, which stays as it is."""
+    relay, generator, batch = Relay(oldest=2, capacity=64), counting(), counting_batch(8, 4)
+    mixture = Mixture(parts=((1, TeacherForcing()), (1, relay)))
+    params, fine = generator.init(jax.random.key(0)), jnp.bool_(True)
+    memory = mixture.begin(generator, batch, 1, jax.random.key(0))
+    assert memory.own[0] is None and bank_of(with_bank(memory, 3.0)) == 3.0
+    alone, half = memory.own[1], jax.tree.map(lambda leaf: leaf[1::2], (batch, keys_of(8)))
+    for number in range(4):
+        _, aux = mixture.loss(params, generator, memory, batch, keys_of(8))
+        memory = mixture.record(memory, aux, keys_of(8), jnp.int32(number), fine)
+        _, aux = relay.loss(params, generator, alone, *half)
+        alone = relay.record(alone, aux, half[1], jnp.int32(number), fine)
+    jax.tree.map(np.testing.assert_array_equal, memory.own[1], alone)
+    assert memory.bank is None and int(alone.count[0, 0]) > 4
 
 
 @pytest.mark.parametrize("wrong", [{"oldest": 0}, {"share": 1.0}, {"share": 0.0}])

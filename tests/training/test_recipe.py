@@ -12,8 +12,10 @@ from recycle_jax.errors.references import Gate, Recorded
 from recycle_jax.generators.context_noise import second_look
 from recycle_jax.generators.provenance import Provenance
 from recycle_jax.policies.clean import TeacherForcing
+from recycle_jax.policies.memories import bank_of
 from recycle_jax.policies.mixture import Mixture
 from recycle_jax.policies.recipe import Recycling
+from recycle_jax.policies.relay import Relay
 from recycle_jax.policies.replay import ReplayCases
 from recycle_jax.sharding import make_mesh
 from recycle_jax.training.average import handed_out
@@ -74,6 +76,34 @@ def test_recycling_fills_its_bank_and_trains_on_it(tiny, mesh, told, recycling):
     assert set(np.unique(cases.step)) <= {0, 2, 4} and np.all(np.asarray(cases.score) > 0.0)
     assert all(record["harvest_banked"] > 0 for record in records) and "loss_recycled" in records[-1]
     assert state.train.params["newest"] != start["newest"]
+
+
+def test_a_relay_beside_recycling_keeps_its_own_memory_and_goes_on_from_a_checkpoint(tiny, mesh, tmp_path):
+    recycling = dataclasses.replace(RECYCLING, relay_rows=2, relay=Relay(oldest=2, capacity=16))
+    generator, bank = tiny.line(), recycling.bank()
+    frames = recycling.policy(bank, generator).clip_frames(generator)
+    assert frames == 2 + 3, "clips reach up to the relay's last target"
+
+    def run(updates, **observer):
+        return recycle_phase(
+            generator,
+            generator.init(jax.random.key(0)),
+            Recorded(gate=Gate(distance=10.0, mass=10.0)),
+            tiny.Waves(),
+            recycling,
+            Schedule(updates=updates, rows=8, frames=frames, save_every=3),
+            jax.random.key(0),
+            mesh,
+            observer=Observer(**observer),
+        )
+
+    whole = run(6)
+    assert bank.stats(bank_of(whole.bank))["entries"][0] == 8
+    ages = recycling.relay.bank.read(whole.bank.own[-1]).age[0, 0, : int(whole.bank.own[-1].count[0, 0])]
+    assert {1, 2} == set(np.asarray(ages).tolist())
+    run(6, checkpoints=tmp_path)
+    again = run(6, checkpoints=tmp_path)
+    jax.tree.map(np.testing.assert_array_equal, again.bank, whole.bank)
 
 
 @pytest.mark.parametrize("kept", ["newest", "stale", "foreign"])
