@@ -2,7 +2,8 @@
 
 An id is `FAMILY` or `FAMILY=SETTING`. Screening picks one setting a family, by the rule of `experiments.compare`, and
 every family has at most four: equal tuning. Those that were thought of last (`TOLD`, `GUESSED`, `COLD`, `GROWN`,
-`EARLIER`, `BESIDE`) make 21 of the recipe, and five of one rival. What is taken apart in recycling (`ABLATIONS`,
+`EARLIER`, `BESIDE`,
+`LIGHTER`) make 23 of the recipe, and five of one rival. What is taken apart in recycling (`ABLATIONS`,
 `FAMILY:PIECE`) and what it must beat (`CONTROLS`) change one thing in that recipe; ablations are not chosen from, all
 of them are shown. Sources of the methods are in the modules of `recycle_jax.policies`, `recycle_jax.generators` and
 `recycle_jax.errors` that hold them.
@@ -287,6 +288,12 @@ BESIDE: dict[str, Method] = {
 }
 """The recipe with a relay's rows beside its own to the end: half of all rows, or a quarter."""
 
+LIGHTER: dict[str, Method] = {
+    "ours=mended,cold,relayed,clean": in_recipe(recycled(mended=0.5, clean_rows=3)),
+    "ours=mended,cold,relayed,light": in_recipe(recycled(mended=0.5, case_weight=0.3)),
+}
+"""The recipe with less of a loss in cases: one row in four, or all of them by a weight."""
+
 COOLED: dict[str, Method] = {
     "ours=loose,cooled": by_itself(OURS["ours=loose"], twin="ours=loose"),
     "cooled=0.5": cooled(METHODS["b_plus"]),
@@ -320,6 +327,7 @@ REMEDIES: dict[str, Method] = {
     **GROWN,
     **EARLIER,
     **BESIDE,
+    **LIGHTER,
     **ABLATIONS,
     **CONTROLS,
     **BYSTANDERS,
