@@ -77,7 +77,8 @@ COMPARED = {"b", "b_plus", "cooled", *map(family_of, RIVALS), *map(family_of, EA
 }
 """What `ours` is compared with: rivals and controls; not what asks a simulator, nor parts of itself."""
 
-DOMAIN_METHODS = ("b", "b_plus", "noise", "pushforward", "ours", "ours:early", "ours:before", "ours:before,unmended")
+OF_OURS = ("ours", "ours:even", "ours:early", "ours:before", "ours:before,unmended")
+DOMAIN_METHODS = ("b", "b_plus", "noise", "pushforward", *OF_OURS)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
