@@ -77,8 +77,7 @@ COMPARED = {"b", "b_plus", "cooled", *map(family_of, RIVALS), *map(family_of, EA
 }
 """What `ours` is compared with: rivals and controls; not what asks a simulator, nor parts of itself."""
 
-OF_OURS = ("ours", "ours:even", "ours:early", "ours:before", "ours:before,unmended")
-DOMAIN_METHODS = ("b", "b_plus", "noise", "pushforward", *OF_OURS)
+DOMAIN_METHODS = ("b", "b_plus", "noise", "pushforward", "ours", "ours:early", "ours:before", "ours:before,unmended")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -28,7 +28,7 @@ from experiments.arena import Arena, Budget, Choices, Judge, Net, build_generato
 from experiments.contest import Contest, Share, conclude, run_contest
 from experiments.filing import take_over
 from experiments.judging import Judging, footage_bands, footage_statistics, footage_windows
-from experiments.makers import cooled, even, in_recipe, recycled
+from experiments.makers import cooled, in_recipe, recycled
 from experiments.methods import METHODS, Method
 from experiments.remedies import IN_DISGUISE
 from recycle_jax.cli import parse
@@ -46,10 +46,9 @@ TABLE: dict[str, Method] = {
     **{name: METHODS[name] for name in ("b", "b_plus", "noise")},
     "cooled": cooled(METHODS["b_plus"]),
     "ours": in_recipe(METHODS["recycle"]),
-    "ours:even": even(METHODS["recycle"]),
-    "ours:late": even(METHODS["recycle"], begins=1.0),
-    "ours:late,unmended": even(recycled(mended=0.0), begins=1.0),
-    "ours:late,cool": even(recycled(mended=0.0), temperature=0.5, begins=1.0),
+    "ours:late": in_recipe(METHODS["recycle"], begins=1.0),
+    "ours:late,unmended": in_recipe(recycled(mended=0.0), begins=1.0),
+    "ours:late,cool": in_recipe(recycled(mended=0.0), temperature=0.5, begins=1.0),
     "ours:told": IN_DISGUISE,
 }
 """The recipe of `policies.recycle`, and what it is compared with: the same from the whole B on, then without

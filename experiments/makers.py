@@ -55,14 +55,11 @@ EARLY = 0.5
 OWN = 0.5
 """What a network is told of a history of its own, where it is told."""
 
-EVEN = recipe(clean_rows=1)
-"""The recipe with as many cases as clean rows."""
+NEAR = recipe(gate_distance=0.01)
+"""The recipe with cases that are near the clip only."""
 
-NEAR = recipe(gate_distance=0.01, clean_rows=1)
-"""That with cases that are near the clip only."""
-
-AS_IT_WAS = recipe(temperature=0.5, clean_rows=1)
-"""That before its flows drew nothing."""
+AS_IT_WAS = recipe(temperature=0.5)
+"""The recipe before its flows drew nothing."""
 
 STOP = Stop(price=0.01, higher=False)
 """Another share of B's cost must bring rollouts closer to their reference by that much mean square."""
@@ -146,11 +143,6 @@ def in_recipe(
     return Method(run=run, refuses=draws_nothing if twin else method.refuses, twin=twin)
 
 
-def even(method: Method, **changes: Any) -> Method:
-    """The recipe, or what is taken apart, with as many cases as clean rows."""
-    return in_recipe(method, usual=EVEN, **changes)
-
-
 def as_it_was(method: Method, **changes: Any) -> Method:
     """The recipe, or what is taken apart, as it was before: from the whole B on, with half of a flow's temperature."""
     return in_recipe(method, begins=1.0, usual=AS_IT_WAS, **changes)
@@ -160,8 +152,7 @@ def as_recipe(arena: Arena, usual: Recipe = recipe()) -> Arena:  # noqa: B008 (f
     """The arena with the choices of a recipe in place of those that settings are screened from."""
     gate = usual.reference.gate.distance  # type: ignore[attr-defined]
     choices = dataclasses.replace(arena.choices, brake=None, flow_brake=None, gate_distance=gate)
-    own = usual.recycling
-    recycling = dataclasses.replace(arena.recycling, mended=own.mended, clean_rows=own.clean_rows)
+    recycling = dataclasses.replace(arena.recycling, mended=usual.recycling.mended)
     return dataclasses.replace(arena, choices=choices, recycling=recycling)
 
 

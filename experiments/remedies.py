@@ -2,10 +2,11 @@
 
 An id is `FAMILY` or `FAMILY=SETTING`. Screening picks one setting a family, by the rule of `experiments.compare`, and
 every family has at most four: equal tuning. Those that were thought of last (`TOLD`, `GUESSED`, `COLD`, `GROWN`,
-`EARLIER`) make 20 of the recipe, and five of one rival. What is taken apart in recycling
-(`ABLATIONS`, `FAMILY:PIECE`) and what it must beat (`CONTROLS`) change one thing in that recipe; ablations are not
-chosen from, all of them are shown. Sources of the methods are in the modules of `recycle_jax.policies`,
-`recycle_jax.generators` and `recycle_jax.errors` that hold them.
+`EARLIER`, `BESIDE`,
+`LIGHTER`) make 23 of the recipe, and five of one rival. What is taken apart in recycling (`ABLATIONS`,
+`FAMILY:PIECE`) and what it must beat (`CONTROLS`) change one thing in that recipe; ablations are not chosen from, all
+of them are shown. Sources of the methods are in the modules of `recycle_jax.policies`, `recycle_jax.generators` and
+`recycle_jax.errors` that hold them.
 """
 
 import dataclasses
@@ -31,7 +32,6 @@ from experiments.makers import (
     discrete,
     draws_nothing,
     early,
-    even,
     flows_only,
     hierarchical,
     in_recipe,
@@ -188,9 +188,9 @@ PARTS: dict[str, Method] = {
     "ours:paced": recycled(paced=True),
     "ours:cross_sample": recycled(case_rows=0, error_rows=1),
     "ours:cross_own_domain": Method(run=cross_own_domain, refuses=one_domain),
-    "ours:more_clean": recycled(clean_rows=7),
-    "ours:light_cases": recycled(clean_rows=1, case_weight=0.3),
-    "ours:beside": recycled(clean_rows=1, relay_rows=2),
+    "ours:more_clean": recycled(clean_rows=3),
+    "ours:more_cases": recycled(case_rows=3),
+    "ours:light_cases": recycled(case_weight=0.3),
     "ours:few_cases": recycled(capacity=64),
     "ours:rare_harvests": recycled(harvest_every=200, harvest_steps=40),
     "ours:reservoir": recycled(replacement=Reservoir()),
@@ -208,13 +208,12 @@ ABLATIONS: dict[str, Method] = {
     "ours:told": IN_DISGUISE,
     "ours:before": as_it_was(METHODS["recycle"]),
     "ours:before,unmended": as_it_was(recycled(mended=0.0)),
-    "ours:even": even(METHODS["recycle"]),
-    "ours:late": even(METHODS["recycle"], begins=1.0),
+    "ours:late": in_recipe(METHODS["recycle"], begins=1.0),
     "ours:warm": Method(run=in_recipe(METHODS["recycle"], temperature=1.0).run, refuses=draws_nothing),
     "ours:near": in_recipe(METHODS["recycle"], usual=NEAR),
-    "ours:early": even(METHODS["recycle"], first=TeacherForcing()),
+    "ours:early": in_recipe(METHODS["recycle"], first=TeacherForcing()),
     "ours:early,cool": Method(
-        run=even(METHODS["recycle"], temperature=0.5, first=TeacherForcing()).run, refuses=draws_nothing
+        run=in_recipe(METHODS["recycle"], temperature=0.5, first=TeacherForcing()).run, refuses=draws_nothing
     ),
 }
 """All of which are shown, none chosen."""
@@ -226,9 +225,6 @@ CONTROLS: dict[str, Method] = {
     "shuffled": controlled(lambda job: Control(remake=Shuffled())),
     "shuffled:half": controlled(lambda job: Control(remake=Shuffled(amplitude=0.5))),
     "stale": controlled(stale),
-    "phase_randomised:even": controlled(lambda job: Control(remake=PhaseRandomised()), even),
-    "shuffled:even": controlled(lambda job: Control(remake=Shuffled()), even),
-    "stale:even": controlled(stale, even),
     "stale:before,unmended": controlled(stale, as_it_was, mended=0.0),
     "foreign": controlled(lambda job: Control(rolls_out=job.base_of(job.seed + 1000).params)),
 }
@@ -273,19 +269,30 @@ GROWN: dict[str, Method] = {
 where the phase began; and with errors of all sizes besides."""
 
 EARLIER: dict[str, Method] = {
-    "ours=mended,cold,early": even(recycled(mended=0.5), first=TeacherForcing()),
-    "ours=mended,cold,relayed": even(recycled(mended=0.5)),
+    "ours=mended,cold,early": in_recipe(recycled(mended=0.5), first=TeacherForcing()),
+    "ours=mended,cold,relayed": in_recipe(recycled(mended=0.5)),
     "ours=mended,cold,relayed,near": in_recipe(recycled(mended=0.5), usual=NEAR),
-    "ours=mended,cold,relayed,clean": in_recipe(recycled(mended=0.5)),
     "scheduled_early": early(cold(RIVALS["scheduled=0.5"])),
     "forcing_early": early(cold(RIVALS["forcing=weak,stabilised"])),
     "relay_early": early(cold(RIVALS["relay=8"])),
     "relay_always": early(cold(RIVALS["relay=8"]), first=recipe().first),
 }
 """The recipe from a B of half the updates on, for the same total cost, with a flow that draws nothing; the same after a
-relay in B's place, with cases of up to .03 from the clip, of up to .01 only, and with three clean rows a case; and the
-three best rivals early and cold, each as a remedy of its own beside the setting chosen for it, and the relay that is
-there from the first update on, as in the recipe."""
+relay in B's place, with cases of up to .03 from the clip, and of up to .01 only; and the three best rivals early and
+cold, each as a remedy of its own beside the setting chosen for it, and the relay that is there from the first update
+on, as in the recipe."""
+
+BESIDE: dict[str, Method] = {
+    "ours=mended,cold,relayed,beside": in_recipe(recycled(mended=0.5, relay_rows=2)),
+    "ours=mended,cold,relayed,beside_less": in_recipe(recycled(mended=0.5, case_rows=2, relay_rows=1)),
+}
+"""The recipe with a relay's rows beside its own to the end: half of all rows, or a quarter."""
+
+LIGHTER: dict[str, Method] = {
+    "ours=mended,cold,relayed,clean": in_recipe(recycled(mended=0.5, clean_rows=3)),
+    "ours=mended,cold,relayed,light": in_recipe(recycled(mended=0.5, case_weight=0.3)),
+}
+"""The recipe with less of a loss in cases: one row in four, or all of them by a weight."""
 
 COOLED: dict[str, Method] = {
     "ours=loose,cooled": by_itself(OURS["ours=loose"], twin="ours=loose"),
@@ -319,6 +326,8 @@ REMEDIES: dict[str, Method] = {
     **COLD,
     **GROWN,
     **EARLIER,
+    **BESIDE,
+    **LIGHTER,
     **ABLATIONS,
     **CONTROLS,
     **BYSTANDERS,

@@ -2,7 +2,7 @@
 
 Rounds of harvest and correction from a trained generator on: every harvest rolls persistent chains on by a few steps,
 moves them and the recorded clips onto each other (`errors.registered`) and banks a case a step; every correction draws
-clean clips and banked cases, three to one, with light noise on all histories. Half of a case's frames, each for
+clean clips and banked cases, half and half, with light noise on all histories. Half of a case's frames, each for
 itself, are the reference's version of them, so that errors come and go from frame to frame and a network learns to ask
 whether two frames agree before it reads a speed off them. A flow draws nothing, then and afterwards,
 where the next frame follows from the context (`generators.temperature`): what a draw adds there is jitter, and jitter
@@ -206,14 +206,13 @@ def recycle(
     brake: float | None = None,
     gate_distance: float = 0.03,
     mended: float = 0.5,
-    clean_rows: int = 3,
     temperature: float = 0.0,
     own_level: float = 0.0,
     first: HistoryPolicy = Relay(oldest=8, capacity=2048),  # noqa: B008 (frozen)
 ) -> Recipe:
     """The recipe; see `errors.registered` for what `pull` and `brake` do, `Recycling` for the other settings.
 
-    The defaults were chosen among 20 settings by the screening of `experiments.compare`.
+    The defaults were chosen among 19 settings by the screening of `experiments.compare`.
 
     Args:
         noise: strongest white noise on every history with errors, in frame units.
@@ -223,7 +222,6 @@ def recycle(
             case farther away may be displaced by more than the move can follow, and its target then blurs. With .01
             one-step loss is up to 23 % lower, and flows of two of three worlds are lost sooner.
         mended: probability that a frame of a replayed history is the reference's version of it.
-        clean_rows: rows of real history for each case; what recycling costs in one-step loss, it costs by its cases.
         temperature: of a flow's sampler where the next frame follows from the context; at 0 its rollouts from one start
             are one rollout, so use 1 wherever they must differ.
         own_level: what the network is told of a history of its own; 0 makes one answer do for real history too, which
@@ -234,7 +232,7 @@ def recycle(
     reference = Registered(pull=pull, brake=brake, gate=Gate(distance=gate_distance, mass=0.5))
     return Recipe(
         reference=reference,
-        recycling=Recycling(noise=noise, mended=mended, clean_rows=clean_rows),
+        recycling=Recycling(noise=noise, mended=mended),
         temperature=temperature,
         own_level=own_level,
         first=first,

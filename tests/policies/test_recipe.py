@@ -29,7 +29,7 @@ from recycle_jax.policies.scheduled import ScheduledSampling
 def test_the_defaults_serve_slow_and_fast_motion_without_a_simulator():
     recipe = policies.recycle()
     assert isinstance(recipe.reference, Registered) and recipe.reference.registration.time
-    assert recipe.reference.brake is None and recipe.recycling == Recycling(noise=0.05, mended=0.5, clean_rows=3)
+    assert recipe.reference.brake is None and recipe.recycling == Recycling(noise=0.05, mended=0.5)
     assert (recipe.temperature, recipe.own_level) == (0.0, 0.0)
 
 
