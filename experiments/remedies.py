@@ -1,11 +1,10 @@
 """Every remedy for drift that the comparison knows, each with the few settings that are screened.
 
-An id is `FAMILY` or `FAMILY=SETTING`. Screening picks one setting a family, by the rule of `experiments.compare`, and
+An id is `FAMILY` or `FAMILY=SETTING`. Screening picks one setting a family, by the rule of `experiments.choosing`, and
 every family has at most four: equal tuning. Those that were thought of last (`TOLD`, `GUESSED`, `COLD`, `GROWN`,
-`EARLIER`, `BESIDE`,
-`LIGHTER`) make 23 of the recipe, and five of one rival. What is taken apart in recycling (`ABLATIONS`,
-`FAMILY:PIECE`) and what it must beat (`CONTROLS`) change one thing in that recipe; ablations are not chosen from, all
-of them are shown. Sources of the methods are in the modules of `recycle_jax.policies`, `recycle_jax.generators` and
+`EARLIER`) make 20 of the recipe, and five of one rival. What is taken apart in recycling (`ABLATIONS`, `FAMILY:PIECE`)
+and what it must beat (`CONTROLS`) change one thing in that recipe; ablations are not chosen from, all of them are
+shown. Sources of the methods are in the modules of `recycle_jax.policies`, `recycle_jax.generators` and
 `recycle_jax.errors` that hold them.
 """
 
@@ -191,6 +190,7 @@ PARTS: dict[str, Method] = {
     "ours:more_clean": recycled(clean_rows=3),
     "ours:more_cases": recycled(case_rows=3),
     "ours:light_cases": recycled(case_weight=0.3),
+    "ours:beside": recycled(relay_rows=2),
     "ours:few_cases": recycled(capacity=64),
     "ours:rare_harvests": recycled(harvest_every=200, harvest_steps=40),
     "ours:reservoir": recycled(replacement=Reservoir()),
@@ -272,27 +272,16 @@ EARLIER: dict[str, Method] = {
     "ours=mended,cold,early": in_recipe(recycled(mended=0.5), first=TeacherForcing()),
     "ours=mended,cold,relayed": in_recipe(recycled(mended=0.5)),
     "ours=mended,cold,relayed,near": in_recipe(recycled(mended=0.5), usual=NEAR),
+    "ours=mended,cold,relayed,clean": in_recipe(recycled(mended=0.5, clean_rows=3)),
     "scheduled_early": early(cold(RIVALS["scheduled=0.5"])),
     "forcing_early": early(cold(RIVALS["forcing=weak,stabilised"])),
     "relay_early": early(cold(RIVALS["relay=8"])),
     "relay_always": early(cold(RIVALS["relay=8"]), first=recipe().first),
 }
 """The recipe from a B of half the updates on, for the same total cost, with a flow that draws nothing; the same after a
-relay in B's place, with cases of up to .03 from the clip, and of up to .01 only; and the three best rivals early and
-cold, each as a remedy of its own beside the setting chosen for it, and the relay that is there from the first update
-on, as in the recipe."""
-
-BESIDE: dict[str, Method] = {
-    "ours=mended,cold,relayed,beside": in_recipe(recycled(mended=0.5, relay_rows=2)),
-    "ours=mended,cold,relayed,beside_less": in_recipe(recycled(mended=0.5, case_rows=2, relay_rows=1)),
-}
-"""The recipe with a relay's rows beside its own to the end: half of all rows, or a quarter."""
-
-LIGHTER: dict[str, Method] = {
-    "ours=mended,cold,relayed,clean": in_recipe(recycled(mended=0.5, clean_rows=3)),
-    "ours=mended,cold,relayed,light": in_recipe(recycled(mended=0.5, case_weight=0.3)),
-}
-"""The recipe with less of a loss in cases: one row in four, or all of them by a weight."""
+relay in B's place, with cases of up to .03 from the clip, of up to .01 only, and with three clean rows a case; and the
+three best rivals early and cold, each as a remedy of its own beside the setting chosen for it, and the relay that is
+there from the first update on, as in the recipe."""
 
 COOLED: dict[str, Method] = {
     "ours=loose,cooled": by_itself(OURS["ours=loose"], twin="ours=loose"),
@@ -326,8 +315,6 @@ REMEDIES: dict[str, Method] = {
     **COLD,
     **GROWN,
     **EARLIER,
-    **BESIDE,
-    **LIGHTER,
     **ABLATIONS,
     **CONTROLS,
     **BYSTANDERS,

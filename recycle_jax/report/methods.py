@@ -182,6 +182,7 @@ _MORE = (
     ("ours:paced", "ours, paced ages", "Errors grow older as the generator bears it, from one step on."),
     ("ours:more_clean", "ours, three clean rows a case", "A quarter of the rows are cases."),
     ("ours:more_cases", "ours, three cases a clean row", "Three quarters of the rows are cases."),
+    ("ours:beside", "ours, a relay beside it", "Half of the rows are a relay's, the others half clean and half cases."),
     ("ours:reservoir", "ours, reservoir", "Old cases give way at random, none sooner than others."),
     ("ours:prioritised", "ours, largest errors first", "Cases are drawn in proportion to their error."),
     ("ours:threshold", "ours, large errors only", "Errors below a quantile of their domain are not banked."),
