@@ -301,7 +301,7 @@ def _train(
     paid = dataclasses.replace(place.budget, extra=float(share)) if share else place.budget
     job = Job(
         arena=dataclasses.replace(place, budget=paid),
-        base=base_of(seed),
+        start=functools.cache(functools.partial(base_of, seed)),
         seed=seed,
         observing=lambda phase: _observer(workdir, place, seed, method if phase == name else f"{method}{PHASE}{phase}"),
         base_of=base_of,

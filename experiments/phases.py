@@ -7,6 +7,7 @@ cost is stated over B's.
 """
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -48,23 +49,28 @@ class Job:
 
     Attributes:
         arena: where.
-        base: B of this seed.
+        start: makes what training goes on from, B of this seed; called once it is asked for.
         seed: of training.
         observing: who is told of each phase.
         base_of: B of another seed, trained where it is not there yet.
         base_after: what stands in B's place after so many updates of a policy, with a schedule of that length.
         others: the contest's other arenas, each with its own `base_of`, for what learns from several.
-        first_batch: number of the first batch of what is trained from `base` on.
+        first_batch: number of the first batch of what goes on from there.
     """
 
     arena: Arena
-    base: Trained
+    start: Callable[[], Trained]
     seed: int
     observing: Observing
     base_of: Callable[[int], Trained]
     base_after: Callable[[int, HistoryPolicy], Trained]
     others: Callable[[], Sequence[tuple[Arena, Callable[[int], Trained]]]] = tuple
     first_batch: int = SECOND_PHASE
+
+    @property
+    def base(self) -> Trained:
+        """What training goes on from. What never asks, since it begins from scratch, does not wait for B."""
+        return self.start()
 
 
 def train_base(
@@ -123,7 +129,8 @@ def beginning_at(
     updates = max(1, round(share * budget.base))
     earlier = dataclasses.replace(budget, base=updates, extra=(1.0 + budget.extra) * budget.base / updates - 1.0)
     arena = dataclasses.replace(job.arena, budget=earlier)
-    return dataclasses.replace(job, arena=arena, base=job.base_after(updates, policy))
+    start = functools.cache(functools.partial(job.base_after, updates, policy))
+    return dataclasses.replace(job, arena=arena, start=start)
 
 
 def _require_price_of_clean(arena: Arena, policy: HistoryPolicy) -> None:

@@ -37,7 +37,7 @@ def reconsidered(who: Renew | None) -> Callable[[Job], Trained]:
     def run(job: Job) -> Trained:
         arena = job.arena
         forced = tune_with(spending(job, 1 / 3), DiffusionForcing(most=2 * LEVEL), "forced")
-        later = dataclasses.replace(spending(job, 2 / 3), base=forced, first_batch=THIRD_PHASE)
+        later = dataclasses.replace(spending(job, 2 / 3), start=lambda: forced, first_batch=THIRD_PHASE)
         reference = Reconsidered(
             params=forced.params, look=second_look(arena.generator, LEVEL), gate=gate_of(arena.choices)
         )

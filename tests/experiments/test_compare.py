@@ -59,7 +59,7 @@ def test_what_is_taken_apart_is_the_chosen_recipe():
     config = Config()
     job = Job(
         arena=Place("balls", "flow", generator=flow, choices=config.choices, recycling=config.recycling),
-        base=None,
+        start=lambda: None,
         seed=0,
         observing=None,
         base_of=None,
@@ -87,7 +87,7 @@ def test_the_chosen_setting_is_the_recipe_with_its_defaults():
         config = Config()
         generator = maker(network=network, context_frames=2)
         place = Place("balls", kind, generator=generator, choices=config.choices, recycling=config.recycling)
-        job = Job(arena=place, base=None, seed=0, observing=None, base_of=None, base_after=None)
+        job = Job(arena=place, start=lambda: None, seed=0, observing=None, base_of=None, base_after=None)
         in_recipe(spy, begins=1.0, temperature=usual.temperature).run(job)
         assert seen[-1].recycling == usual.recycling and registered(seen[-1]) == usual.reference
         assert own_level_of(seen[-1].generator) == usual.own_level == 0.0
@@ -101,14 +101,15 @@ def test_a_remedy_that_begins_early_costs_the_same():
     asked = []
     job = Job(
         arena=place,
-        base=None,
+        start=lambda: None,
         seed=0,
         observing=None,
         base_of=None,
         base_after=lambda updates, policy: asked.append((updates, policy)) or trained,
     )
     begun = beginning_at(job, 0.5)
-    assert asked == [(500, TeacherForcing())] and begun.base is trained
+    assert asked == [], "nobody has asked for a B yet"
+    assert begun.base is begun.base is trained and asked == [(500, TeacherForcing())]
     assert begun.arena.budget.base * (1.0 + begun.arena.budget.extra) == pytest.approx(1450.0)
     assert beginning_at(job, 1.0) is job, "the whole B is there already"
     seen = []
@@ -133,13 +134,13 @@ def test_a_relay_takes_the_place_of_b():
     )
     job = Job(
         arena=place,
-        base=Trained(params={}, cost=Cost()),
+        start=lambda: Trained(params={}, cost=Cost()),
         seed=0,
         observing=None,
         base_of=None,
         base_after=lambda updates, policy: asked.append((updates, policy)) or Trained(params={}, cost=Cost()),
     )
-    spy = Method(run=lambda job: Trained(params={}, cost=Cost()))
+    spy = Method(run=lambda job: job.base)
     in_recipe(spy, temperature=0.0).run(job)
     assert asked == [(500, recycle().first)] and asked[0][1] == Relay(oldest=8, capacity=2048)
     with pytest.raises(ValueError, match="Pushforward costs 1.33 of teacher forcing's"):
