@@ -20,7 +20,9 @@ from recycle_jax.report.methods import INK, Method
 from recycle_jax.report.overview import measured, times_baseline
 from recycle_jax.report.plots import styled_axes
 
-SIZE = (9.6, 5.4)
+AXES_WIDTH, LEGEND_WIDTH, HEIGHT = 5.2, 4.2, 5.6
+"""Of the axes and of a column of the legend, and of both, in inches."""
+
 LEGEND_ROWS = 24
 
 
@@ -69,7 +71,8 @@ def pareto_plot(points: Mapping[str, Point], methods: Mapping[str, Method]) -> F
     """Draws all methods and the front; None where there are no points."""
     if not points:
         return None
-    figure, axes = styled_axes(SIZE)
+    columns = -(-len(points) // LEGEND_ROWS)
+    figure, axes = styled_axes((AXES_WIDTH + LEGEND_WIDTH * columns, HEIGHT))
     _draw_front(axes, [points[name] for name in front(points)])
     for name, point in points.items():
         shown = methods[name]
@@ -82,7 +85,7 @@ def pareto_plot(points: Mapping[str, Point], methods: Mapping[str, Method]) -> F
     axes.set_xlabel("compute over that of teacher forcing B (×)", color=INK, fontsize=11)
     axes.set_ylabel("horizon over that of B+, mean of a method's places", color=INK, fontsize=11)
     legend: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0), "frameon": False, "fontsize": 8}
-    axes.legend(labelcolor=INK, ncols=-(-len(points) // LEGEND_ROWS), **legend)
+    axes.legend(labelcolor=INK, ncols=columns, **legend)
     return figure
 
 

@@ -1,7 +1,9 @@
 """Drift, survival and cost plots, each a matplotlib figure of its own with no global state.
 
 The drift plot shows medians, because the laws of growth are fitted to the median rollout: a few rollouts that
-are garbage already must not speak for all.
+are garbage already must not speak for all. Where more methods were measured than an eye can tell apart, B, B+, ours and
+the remedies that last longest keep their colours, and the others, parts of a remedy among them, are thin lines
+without a name; tables name them all.
 """
 
 import io
@@ -26,7 +28,13 @@ from recycle_jax.report.wording import number, percent
 Cells = Sequence[Mapping[str, Any]]
 
 SIZE = (8.4, 4.6)
+MOST_NAMED = 10
+"""Methods that a plot names."""
+
+_ALWAYS_NAMED = ("b", "b_plus", "ours")
 _LEAST = 1e-9  # a logarithmic axis has no zero
+_NEAR = 1e-2  # of the band's edge: what is nearer to real video than that is as good as there
+_UNNAMED: dict[str, Any] = {"color": INK, "alpha": 0.25, "linewidth": 0.8}
 
 
 def drift_plot(
@@ -51,9 +59,15 @@ def drift_plot(
     if not curves:
         return None
     figure, axes = styled_axes()
+    floor, named = _NEAR * _edge(bands or {}), most_telling(entries)
+    curves = {name: (curve[0], *(np.maximum(each, floor) for each in curve[1:])) for name, curve in curves.items()}
     for name, (frames, low, middle, high) in curves.items():
-        law = _draw_law(axes, growths.get(name) or {})
-        _draw_method(axes, methods[name], f": {law}" if law else "", frames, low, middle, high)
+        if name in named:
+            law = _draw_law(axes, growths.get(name) or {}, floor)
+            _draw_method(axes, methods[name], f": {law}" if law else "", frames, low, middle, high)
+        else:
+            axes.plot(frames, middle, **_UNNAMED)
+    _say_unnamed(axes, len(curves.keys() - named))
     lowest = min(float(np.min(middle)) for _, _, middle, _ in curves.values())
     _draw_band(axes, bands or {}, lowest)
     axes.plot([], [], color=INK, linestyle=(0, (4, 2)), label="fitted law of growth")
@@ -73,12 +87,17 @@ def survival_plot(
     if np.isfinite(stay):
         label = f"real video: {percent(stay)} stay"
         axes.axhline(stay, color=INK, linestyle=(0, (1, 1.5)), linewidth=1.6, label=label, zorder=1)
+    named = most_telling(entries)
     for name, cells in entries.items():
         frames, alive = _survival(cells)
+        if name not in named:
+            axes.step(frames, alive, where="post", **_UNNAMED)
+            continue
         method = methods[name]
         axes.step(frames, alive, where="post", color=method.colour, linewidth=2.0)
         places, values = _at_powers(frames, alive, last)
         _marks(axes, method, places, values)
+    _say_unnamed(axes, len(entries.keys() - named))
     axes.axhline(0.5, color=INK, linewidth=0.6, alpha=0.5)
     axes.text(1.06, 0.515, "half: the horizon", color=INK, fontsize=8.5, alpha=0.8)
     _finish(axes, "rollouts still inside the band", last)
@@ -120,6 +139,15 @@ def cost_plot(
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else ""))
     _legend(axes)
     return figure
+
+
+def most_telling(entries: Mapping[str, Cells], most: int = MOST_NAMED) -> set[str]:
+    """What a plot names: B, B+ and ours first, then what lasts longest, `METHOD:PART` after all others."""
+    lasting = {
+        name: np.mean([np.mean(cell["rollouts"]["exit_frame"]) for cell in cells]) for name, cells in entries.items()
+    }
+    order = sorted(entries, key=lambda name: (name not in _ALWAYS_NAMED, ":" in name, -lasting[name]))
+    return set(order[:most])
 
 
 def to_png(figure: Figure) -> bytes:
@@ -217,7 +245,12 @@ def _marks(axes: Axes, method: Method, x: Any, y: Any, remark: str = "", size: f
     axes.plot([], [], linewidth=2.0, label=method.name + remark, **looks)
 
 
-def _draw_law(axes: Axes, growth: Mapping[str, Any]) -> str:
+def _say_unnamed(axes: Axes, count: int) -> None:
+    if count:
+        axes.plot([], [], label=f"{count} others", **_UNNAMED)
+
+
+def _draw_law(axes: Axes, growth: Mapping[str, Any], floor: float) -> str:
     """Draws the elected law over the frames that it was fitted to, and returns its name, if there is one."""
     law, fitted = growth.get("law") or "undetermined", growth.get("fit_frames")
     params = {name: number(value) for name, value in (growth.get("params") or {}).items()}
@@ -225,17 +258,23 @@ def _draw_law(axes: Axes, growth: Mapping[str, Any]) -> str:
         return ""
     frames = np.geomspace(max(number(fitted[0]), 1.0), number(fitted[1]), 100)
     family = "saturating" if law.startswith("saturating") else law
-    curve = np.maximum(evaluate(Fit(law=family, params=params, aicc=np.nan), frames), _LEAST)
+    curve = np.maximum(evaluate(Fit(law=family, params=params, aicc=np.nan), frames), max(floor, _LEAST))
     axes.plot(frames, curve, color=INK, linewidth=1.3, linestyle=(0, (4, 2)), alpha=0.85, zorder=3)
     return family
 
 
 def _draw_band(axes: Axes, bands: Mapping[str, Any], lowest: float) -> None:
     """Shades what real video reaches, down to the bottom of the plot, since no frame is too valid."""
-    edge = number((bands.get("statistics") or {}).get(DISTANCE, [None, None])[1])
-    if not edge > 0.0:
+    edge = _edge(bands)
+    if not edge:
         return
     bottom = min(lowest, edge) / 2.0
     axes.axhspan(bottom, edge, color=INK, alpha=0.09, linewidth=0, label="band of real video")
     axes.axhline(edge, color=INK, alpha=0.5, linewidth=0.8)
     axes.set_ylim(bottom=bottom)
+
+
+def _edge(bands: Mapping[str, Any]) -> float:
+    """The distance at which real video ends, 0 where that is not known."""
+    edge = number((bands.get("statistics") or {}).get(DISTANCE, [None, None])[1])
+    return edge if edge > 0.0 else 0.0

@@ -134,6 +134,20 @@ def test_a_plot_takes_the_page_s_ink(results):
     assert "currentColor" in svg and "#222222" not in svg and "viewBox" in svg
 
 
+def test_a_plot_names_no_more_methods_than_an_eye_can_tell_apart(results):
+    cell = next(cell for cell in results["cells"] if cell["method"] == "b")
+    names = ["b", "b_plus", "ours", "ours:told", *(f"rival_{i}" for i in range(20))]
+    rollouts = {name: {**cell["rollouts"], "exit_frame": [i]} for i, name in enumerate(names)}
+    entries = {name: [{**cell, "rollouts": rollouts[name]}] for name in names}
+    named = plots.most_telling(entries)
+    assert named == {"b", "b_plus", "ours", *(f"rival_{i}" for i in range(13, 20))}, "the longest, parts come last"
+    same = {name: [cell] for name in names}
+    methods, bands = page.known_methods(names), results["bands"]["bouncing_balls"]
+    for figure in (plots.drift_plot(same, {}, bands, methods), plots.survival_plot(same, bands, methods)):
+        shown = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+        assert "14 others" in shown and len(shown) < 10 + 5
+
+
 def test_text_of_a_result_file_cannot_break_the_page(made):
     cells = [made.cell("b", 0, world="<script>alert(1)</script>")]
     results = made.results(cells, {"<script>alert(1)</script>": made.bands})
