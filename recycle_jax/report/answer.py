@@ -77,18 +77,32 @@ def _over_places(ratios: Mapping[str, Mapping[str, Any]]) -> str:
     beaten = [label for label in labels if all(row.get("verdict") in LONGER for row in rows[label])]
     if len(labels) <= FEW or len(beaten) < 2:
         return f"{_capital(method)} lasts longer than {'; than '.join(_tally(name, rows[name]) for name in labels)}."
-    everywhere = ", ".join(_named(_sides(label)[1]) for label in beaten)
-    rest = [f" It lasts longer than {_tally(label, rows[label])}." for label in labels if label not in beaten]
+    everywhere = "; ".join(_named(_sides(label)[1]) for label in beaten)
+    rest = _in_part({label: rows[label] for label in labels if label not in beaten})
     return (
         f"{_capital(method)} lasts longer than {len(beaten)} of {len(labels)} others wherever they were measured: "
-        f"{everywhere}.{''.join(rest)}"
+        f"{everywhere}.{rest}"
     )
 
 
+def _in_part(rows: Mapping[str, list[Mapping[str, Any]]]) -> str:
+    """Says of all rivals at once in how many places each is outlasted, most often first, and where one is not."""
+    if not rows:
+        return ""
+    counts = {label: (_count(row, LONGER), _count(row, SHORTER), len(row)) for label, row in rows.items()}
+    order = sorted(counts, key=lambda label: -counts[label][0] / counts[label][2])
+    longer = "; ".join(f"{_named(_sides(label)[1])} ({counts[label][0]} of {counts[label][2]})" for label in order)
+    lost = [f"{_named(_sides(label)[1])} in {counts[label][1]}" for label in order if counts[label][1]]
+    shorter = f"shorter than {'; '.join(lost)}" if lost else "shorter nowhere"
+    return f" In some combinations of world and generator it outlasts {longer}. It is {shorter}; the rest is undecided."
+
+
+def _count(rows: list[Mapping[str, Any]], verdicts: tuple[str, str]) -> int:
+    return sum(row.get("verdict") in verdicts for row in rows)
+
+
 def _tally(label: str, rows: list[Mapping[str, Any]]) -> str:
-    verdicts = [row.get("verdict") for row in rows]
-    longer = sum(verdict in LONGER for verdict in verdicts)
-    shorter = sum(verdict in SHORTER for verdict in verdicts)
+    longer, shorter = _count(rows, LONGER), _count(rows, SHORTER)
     return (
         f"{_named(_sides(label)[1])} in {longer} of {len(rows)} combinations of world and generator, "
         f"shorter in {shorter}, undecided in {len(rows) - longer - shorter}"

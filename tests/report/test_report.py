@@ -252,7 +252,8 @@ def test_of_many_rivals_those_beaten_everywhere_are_named_together():
     place = {f"ours_over_{rival}": longer for rival in ("b", "b_plus", "noise", "forcing")}
     ratios = {"balls/flow": {**place, "ours_over_relay": tie}, "balls/predictor": {**place, "ours_over_relay": longer}}
     said = answer({"headline": {"horizon_ratios": ratios}, "summary": {}})
-    assert "longer than 4 of 5 others wherever they were measured: teacher forcing (B)," in said
-    assert said.endswith(
-        "It lasts longer than relay in 1 of 2 combinations of world and generator, shorter in 0, undecided in 1."
-    )
+    assert "longer than 4 of 5 others wherever they were measured: teacher forcing (B);" in said
+    assert "it outlasts relay (1 of 2)." in said and said.endswith("It is shorter nowhere; the rest is undecided.")
+    ratios["balls/flow"]["ours_over_relay"] = {"verdict": "shorter", "ratio": 0.5}
+    said = answer({"headline": {"horizon_ratios": ratios}, "summary": {}})
+    assert said.endswith("It is shorter than relay in 1; the rest is undecided.")
