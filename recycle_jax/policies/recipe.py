@@ -212,7 +212,7 @@ def recycle(
 ) -> Recipe:
     """The recipe; see `errors.registered` for what `pull` and `brake` do, `Recycling` for the other settings.
 
-    The defaults were chosen among 20 settings by the screening of `experiments.compare`.
+    The defaults were chosen among 21 settings by the screening of `experiments.compare`.
 
     Args:
         noise: strongest white noise on every history with errors, in frame units.
