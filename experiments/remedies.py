@@ -283,8 +283,8 @@ EARLIER: dict[str, Method] = {
 }
 """The recipe from a B of half the updates on, for the same total cost, with a flow that draws nothing; the same after a
 relay in B's place, with cases of up to .03 from the clip, of up to .01 only, with three clean rows a case, and with a
-network that is told of its own frames; and the three best rivals early and cold, each as a remedy of its own beside the setting chosen for it, and the relay that is
-there from the first update on, as in the recipe."""
+network that is told of its own frames; and the three best rivals early and cold, each as a remedy of its own beside the
+setting chosen for it, and the relay that is there from the first update on, as in the recipe."""
 
 COOLED: dict[str, Method] = {
     "ours=loose,cooled": by_itself(OURS["ours=loose"], twin="ours=loose"),
