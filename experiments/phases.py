@@ -19,7 +19,7 @@ from recycle_jax.errors.references import Reference
 from recycle_jax.generators.base import Generator
 from recycle_jax.policies.base import HistoryPolicy
 from recycle_jax.policies.clean import TeacherForcing
-from recycle_jax.policies.memories import bank_of
+from recycle_jax.policies.memories import bank_of, entries_of
 from recycle_jax.policies.recipe import Recycling
 from recycle_jax.training.average import all_averages, handed_out
 from recycle_jax.training.cost import Cost, forward_flops, harvest_flops, update_flops
@@ -232,9 +232,8 @@ def recycle_with(
     train, harvest = _recycling_flops(arena, recycling, updates, reference_flops)
     cost = Cost(train_flops=train, harvest_flops=harvest, updates=updates, seconds=seconds)
     cost += watcher.cost(base.params) + chosen
-    cases = bank_of(state.bank)
-    held = sum(leaf.nbytes for leaf in jax.tree.leaves(cases.entries))
-    bank = {"bytes": int(held), "entries": int(cases.count.sum())}
+    held = sum(leaf.nbytes for leaf in jax.tree.leaves(entries_of(state.bank)))
+    bank = {"bytes": int(held), "entries": int(bank_of(state.bank).count.sum())}
     return Trained(params=params, cost=base.cost + cost, bank=bank, rounds=_rounds(watcher))
 
 

@@ -40,6 +40,11 @@ def bank_of(memory: PyTree) -> Any:
     return memory.bank if isinstance(memory, Memories) else memory
 
 
+def entries_of(memory: PyTree) -> PyTree:
+    """All that a policy holds on the devices to draw from: the bank's entries, and the memories beside it."""
+    return (memory.bank.entries, memory.own) if isinstance(memory, Memories) else memory.entries
+
+
 def with_bank(memory: PyTree, bank: PyTree) -> PyTree:
     """The memory with another bank."""
     return dataclasses.replace(memory, bank=bank) if isinstance(memory, Memories) else bank

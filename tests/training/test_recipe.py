@@ -12,7 +12,7 @@ from recycle_jax.errors.references import Gate, Recorded
 from recycle_jax.generators.context_noise import second_look
 from recycle_jax.generators.provenance import Provenance
 from recycle_jax.policies.clean import TeacherForcing
-from recycle_jax.policies.memories import bank_of
+from recycle_jax.policies.memories import bank_of, entries_of
 from recycle_jax.policies.mixture import Mixture
 from recycle_jax.policies.recipe import Recycling
 from recycle_jax.policies.relay import Relay
@@ -101,6 +101,10 @@ def test_a_relay_beside_recycling_keeps_its_own_memory_and_goes_on_from_a_checkp
     assert bank.stats(bank_of(whole.bank))["entries"][0] == 8
     ages = recycling.relay.bank.read(whole.bank.own[-1]).age[0, 0, : int(whole.bank.own[-1].count[0, 0])]
     assert {1, 2} == set(np.asarray(ages).tolist())
+    beside, cases = (
+        sum(leaf.nbytes for leaf in jax.tree.leaves(tree)) for tree in (whole.bank.own, bank_of(whole.bank).entries)
+    )
+    assert sum(leaf.nbytes for leaf in jax.tree.leaves(entries_of(whole.bank))) == cases + beside > cases
     run(6, checkpoints=tmp_path)
     again = run(6, checkpoints=tmp_path)
     jax.tree.map(np.testing.assert_array_equal, again.bank, whole.bank)
