@@ -279,11 +279,12 @@ EARLIER: dict[str, Method] = {
     "scheduled_early": early(cold(RIVALS["scheduled=0.5"])),
     "forcing_early": early(cold(RIVALS["forcing=weak,stabilised"])),
     "relay_early": early(cold(RIVALS["relay=8"])),
+    "corrupt_early": early(cold(RIVALS["corrupt=published"])),
     "relay_always": early(cold(RIVALS["relay=8"]), first=recipe().first),
 }
 """The recipe from a B of half the updates on, for the same total cost, with a flow that draws nothing; the same after a
 relay in B's place, with cases of up to .03 from the clip, of up to .01 only, with three clean rows a case, and with a
-network that is told of its own frames; and the three best rivals early and cold, each as a remedy of its own beside the
+network that is told of its own frames; and the four best rivals early and cold, each as a remedy of its own beside the
 setting chosen for it, and the relay that is there from the first update on, as in the recipe."""
 
 COOLED: dict[str, Method] = {

@@ -114,6 +114,7 @@ _MORE = (
     ("critic_gan", "Self Forcing, GAN", "The same by a small discriminator."),
     ("scheduled_early", "scheduled sampling, early", "From a half-trained B on, its flow drawing nothing."),
     ("forcing_early", "Diffusion Forcing, early", "From a half-trained B on, its flow drawing nothing."),
+    ("corrupt_early", "corrupted history, early", "From a half-trained B on, its flow drawing nothing."),
     ("relay_early", "relay, early", "From a half-trained B on, its flow drawing nothing."),
     ("relay_always", "relay from scratch", "Relay from the first update on, its flow drawing nothing."),
     ("relay", "relay", "Trained on history made of what earlier training steps predicted, at no cost."),
