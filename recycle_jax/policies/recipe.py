@@ -30,6 +30,7 @@ from recycle_jax.generators.temperature import cooled
 from recycle_jax.policies.anchor import AnchoredHistory
 from recycle_jax.policies.base import ExamplePolicy, HistoryPolicy
 from recycle_jax.policies.clean import TeacherForcing
+from recycle_jax.policies.corrupt import CorruptedHistory
 from recycle_jax.policies.mixture import Mixture
 from recycle_jax.policies.noise import NoiseAugmentation
 from recycle_jax.policies.relay import Relay
@@ -64,6 +65,7 @@ class Recycling:
         strongest: errors of a case are scaled by `U(0, strongest)`, each frame for itself; 1 leaves them as they are.
         guessed: probability that a frame of real history is the generator's own guess of it, one step from real frames,
             as in scheduled sampling (`policies.scheduled`), at its cost, without noise; 0 leaves real history alone.
+        corrupted: what is done to real history in place of noise and guesses, each frame for itself, or None.
         reach: where the generator keeps anchors, most frames left out between them and the recent ones on real history;
             as long as the oldest rollout, so that both kinds of history show the same.
         rule: how cases are drawn; `errors.draws` has draws balanced over domains and by score, and for cross-sample
@@ -92,6 +94,7 @@ class Recycling:
     mended: float = 0.0
     strongest: float = 1.0
     guessed: float = 0.0
+    corrupted: CorruptedHistory | None = None
     reach: int = 32
     rule: AnySlot | DrawRule | OwnDomain = AnySlot()
     replacement: Replacement = Ring()
@@ -122,13 +125,18 @@ class Recycling:
         """Clean and banked history, row by row; `remake` changes the errors of replayed cases, for controls.
 
         Raises:
-            ValueError: if a relay is asked for of a generator that keeps anchors.
+            ValueError: if a relay is asked for of a generator that keeps anchors, or real history is to be both guessed
+                and corrupted.
         """
+        if self.guessed and self.corrupted is not None:
+            raise ValueError(f"guessed is {self.guessed} and real history corrupted too: leave one of them")
         usual = 0.0 if own_level_of(generator) else self.noise
         clean_noise = usual if self.clean_noise is None else self.clean_noise
         clean: ExamplePolicy = NoiseAugmentation(most=clean_noise) if clean_noise else TeacherForcing()
         if self.guessed:
             clean = ScheduledSampling(share=self.guessed)
+        if self.corrupted is not None:
+            clean = self.corrupted
         # A case brings its own target, so that it is at home in any row.
         of_cases = AnySlot() if isinstance(self.rule, OwnDomain) else self.rule
         replay = ReplayCases(

@@ -19,6 +19,7 @@ from recycle_jax.generators.rectified_flow import RectifiedFlow
 from recycle_jax.models.base import Network
 from recycle_jax.policies.anchor import AnchoredHistory
 from recycle_jax.policies.clean import TeacherForcing
+from recycle_jax.policies.corrupt import CorruptedHistory
 from recycle_jax.policies.noise import NoiseAugmentation
 from recycle_jax.policies.recipe import Recycling
 from recycle_jax.policies.relay import Relay
@@ -109,6 +110,16 @@ def test_an_anchored_generator_meets_its_anchors_at_every_distance(predictor):
     assert isinstance(policy, AnchoredHistory) and policy.reach == 7
     assert policy.inner == recycling.policy(recycling.bank(), predictor)
     assert policy.clip_frames(plain) == predictor.context_frames + predictor.chunk_frames + 7
+
+
+def test_real_history_may_be_corrupted_in_place_of_noise():
+    predictor = Predictor(network=Network(init=lambda key: {}, apply=None), context_frames=2)
+    recycling = Recycling(noise=0.05, corrupted=CorruptedHistory())
+    (_, clean), (_, replay) = recycling.policy(recycling.bank(), predictor).parts
+    assert clean == CorruptedHistory() and replay.noise == 0.05, "cases keep their noise"
+    both = dataclasses.replace(recycling, guessed=0.5)
+    with pytest.raises(ValueError, match="guessed is 0.5 and real history corrupted too"):
+        both.policy(both.bank(), predictor)
 
 
 def test_a_relays_rows_are_shared_out_as_the_bank_is_and_keep_no_anchors():
