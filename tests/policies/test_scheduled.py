@@ -96,7 +96,9 @@ def test_without_a_ramp_nothing_is_remembered_and_a_mixture_may_hold_it(predicto
     policy = ScheduledSampling(share=0.5)
     assert policy.begin(predictor, batch_of(2, 5), 1, jax.random.key(0)) is None
     mixed = Mixture(parts=((1, policy), (1, TeacherForcing())))
-    drawn = examples(mixed, predictor, mixed.begin(predictor, batch_of(4, 5), 1, jax.random.key(0)), batch_of(4, 5), keys_of(4))
+    drawn = examples(
+        mixed, predictor, mixed.begin(predictor, batch_of(4, 5), 1, jax.random.key(0)), batch_of(4, 5), keys_of(4)
+    )
     assert drawn.example.context.shape[:2] == (4, 2) and np.all(drawn.clean[1::2])
 
 

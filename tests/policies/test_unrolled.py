@@ -1,5 +1,6 @@
 """Unrolled training: the rollout made by hand, whose gradient goes where, the curriculum, and the bill."""
 
+import dataclasses
 import functools
 
 import jax
@@ -54,7 +55,8 @@ def test_one_step_is_teacher_forcing(kind, make, request, batch_of, keys_of):
     got, aux = loss(policy, generator, PARAMS, None, batch, keys)
     want, plain = loss(TeacherForcing(), generator, PARAMS, None, batch, of_fit)
     assert got == want
-    jax.tree.map(np.testing.assert_array_equal, aux, plain)
+    kept = dataclasses.replace(plain, prediction=None)  # a rollout has many; none is banked
+    jax.tree.map(np.testing.assert_array_equal, aux, kept)
     assert policy.calls(generator) == TeacherForcing().calls(generator)
 
 
