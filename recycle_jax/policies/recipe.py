@@ -121,6 +121,11 @@ class Recycling:
             )
         return capacity // self.shards
 
+    def _relay_of_a_shard(self) -> Relay:
+        if not self.relay_rows:
+            return self.relay
+        return dataclasses.replace(self.relay, capacity=self._in_a_shard(self.relay.capacity))
+
     def policy(self, bank: ErrorBank, generator: Generator, remake: Remake | None = None) -> ExamplePolicy:
         """Clean and banked history, row by row; `remake` changes the errors of replayed cases, for controls.
 
@@ -155,7 +160,7 @@ class Recycling:
             (self.case_rows, replay),
             (self.error_rows, add),
             (self.disguised_rows, own),
-            (self.relay_rows, dataclasses.replace(self.relay, capacity=self._in_a_shard(self.relay.capacity))),
+            (self.relay_rows, self._relay_of_a_shard()),
         )
         rows = Mixture(parts=tuple((rows, policy) for rows, policy in shares if rows))
         if not anchors_of(generator):

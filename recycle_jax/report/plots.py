@@ -31,7 +31,7 @@ SIZE = (8.4, 4.6)
 MOST_NAMED = 10
 """Methods that a plot names."""
 
-_ALWAYS_NAMED = ("b", "b_plus", "ours")
+_ALWAYS_NAMED = ("b", "b_plus", "recycle", "ours")
 _LEAST = 1e-9  # a logarithmic axis has no zero
 _NEAR = 1e-2  # of the band's edge: what is nearer to real video than that is as good as there
 _UNNAMED: dict[str, Any] = {"color": INK, "alpha": 0.25, "linewidth": 0.8}

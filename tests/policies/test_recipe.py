@@ -127,5 +127,7 @@ def test_a_relays_rows_are_shared_out_as_the_bank_is_and_keep_no_anchors():
     recycling = Recycling(shards=4, capacity=8, relay_rows=2, relay=Relay(oldest=3, capacity=16))
     rows, relay = recycling.policy(recycling.bank(), predictor).parts[-1]
     assert (rows, relay) == (2, Relay(oldest=3, capacity=4))
+    odd = Recycling(shards=3, capacity=6)
+    assert len(odd.policy(odd.bank(), predictor).parts) == 2, "a relay that is not asked for need not be shared out"
     with pytest.raises(ValueError, match="relay_rows is 2, but Anchored keeps anchors"):
         recycling.policy(recycling.bank(), Anchored(inner=predictor))

@@ -84,20 +84,20 @@ def test_a_relay_beside_recycling_keeps_its_own_memory_and_goes_on_from_a_checkp
     frames = recycling.policy(bank, generator).clip_frames(generator)
     assert frames == 2 + 3, "clips reach up to the relay's last target"
 
-    def run(updates, **observer):
+    def run(**observer):
         return recycle_phase(
             generator,
             generator.init(jax.random.key(0)),
             Recorded(gate=Gate(distance=10.0, mass=10.0)),
             tiny.Waves(),
             recycling,
-            Schedule(updates=updates, rows=8, frames=frames, save_every=3),
+            Schedule(updates=6, rows=8, frames=frames, watch_every=3),
             jax.random.key(0),
             mesh,
             observer=Observer(**observer),
         )
 
-    whole = run(6)
+    whole = run()
     assert bank.stats(bank_of(whole.bank))["entries"][0] == 8
     ages = recycling.relay.bank.read(whole.bank.own[-1]).age[0, 0, : int(whole.bank.own[-1].count[0, 0])]
     assert {1, 2} == set(np.asarray(ages).tolist())
@@ -105,8 +105,9 @@ def test_a_relay_beside_recycling_keeps_its_own_memory_and_goes_on_from_a_checkp
         sum(leaf.nbytes for leaf in jax.tree.leaves(tree)) for tree in (whole.bank.own, bank_of(whole.bank).entries)
     )
     assert sum(leaf.nbytes for leaf in jax.tree.leaves(entries_of(whole.bank))) == cases + beside > cases
-    run(6, checkpoints=tmp_path)
-    again = run(6, checkpoints=tmp_path)
+    half = run(checkpoints=tmp_path, watch=lambda state, harvest: "half of it")
+    again = run(checkpoints=tmp_path)
+    assert (int(half.train.step), int(again.train.step)) == (3, 6)
     jax.tree.map(np.testing.assert_array_equal, again.bank, whole.bank)
 
 
