@@ -138,7 +138,7 @@ _MORE = (
     ("one_step", "one-step errors", "Errors of single training steps put back, nothing rolled out."),
     ("one_step:context", "one-step errors, context only", "Published gates, but errors on the history alone."),
     ("one_step:data", "one-step errors, data only", "The same on the frame that is denoised alone."),
-    ("one_step:noise", "one-step errors, noise only", "The same on the noise that it is denoised from alone."),
+    ("one_step:noise", "one-step errors, noise only", "On the noise that it is denoised from alone, as often."),
     ("one_step:exact", "one-step errors, exact target", "The velocity that leads back from injected errors exactly."),
     ("one_step:any_slot", "one-step errors, any slot", "Errors of any noise level, in place of the row's own."),
     ("one_step:1", "one-step errors, 1 a slot", "A bank of one error a noise level."),
