@@ -93,8 +93,19 @@ def _in_part(rows: Mapping[str, list[Mapping[str, Any]]]) -> str:
     order = sorted(counts, key=lambda label: -counts[label][0] / counts[label][2])
     longer = "; ".join(f"{_named(_sides(label)[1])} ({counts[label][0]} of {counts[label][2]})" for label in order)
     lost = [f"{_named(_sides(label)[1])} in {counts[label][1]}" for label in order if counts[label][1]]
-    shorter = f"shorter than {'; '.join(lost)}" if lost else "shorter nowhere"
-    return f" In some combinations of world and generator it outlasts {longer}. It is {shorter}; the rest is undecided."
+    shorter = f"shorter than {'; '.join(lost)}" if lost else "shorter nowhere beyond doubt"
+    behind = [f"{_named(_sides(label)[1])} ({n})" for label in order if (n := sum(map(_behind, rows[label])))]
+    undecided = f"; its median is the shorter one against {'; '.join(behind)}" if behind else ""
+    return (
+        f" In some combinations of world and generator it outlasts {longer}. It is {shorter}. "
+        f"The rest is undecided{undecided}."
+    )
+
+
+def _behind(row: Mapping[str, Any]) -> bool:
+    """Whether the intervals leave open who lasts longer, and the medians say the rival."""
+    undecided = row.get("verdict") not in LONGER + SHORTER
+    return undecided and not row.get("both_censored") and wording.number(row.get("ratio")) < 1.0
 
 
 def _count(rows: list[Mapping[str, Any]], verdicts: tuple[str, str]) -> int:
