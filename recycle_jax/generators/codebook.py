@@ -42,7 +42,7 @@ def quantise(codebook: Codebook, frames: Frames) -> Frames:
             f"patches of {codebook.patch} x {codebook.patch} x {frames.shape[-1]} = {patches.shape[-1]} numbers do not "
             f"fit codes of {codebook.codes.shape[1]}: make the codebook from frames with {frames.shape[-1]} channels"
         )
-    nearest = jnp.argmin(_distances(patches.reshape(-1, patches.shape[-1]), codebook.codes), axis=1)
+    nearest = _nearest(patches.reshape(-1, patches.shape[-1]), codebook.codes)
     codes = codebook.codes.astype(frames.dtype)[nearest].reshape(patches.shape)
     return jax.lax.stop_gradient(_paste(codes, codebook.patch))
 
@@ -98,6 +98,18 @@ def _lloyd(sample: Array, centres: Array) -> Array:
     total = jax.ops.segment_sum(sample, owner, len(centres))
     count = jax.ops.segment_sum(jnp.ones(len(sample), sample.dtype), owner, len(centres))[:, None]
     return jnp.where(count > 0.0, total / jnp.maximum(count, 1.0), centres)
+
+
+def _nearest(patches: Array, codes: Array) -> Array:
+    """`[n, d]` and `[k, d]` to `[n]` places of the nearest codes, which are those of largest `p·c − |c|² / 2`.
+
+    One product of matrices in place of `n · k` differences, which take five times as long on a CPU. Frames differ from their
+    codes by little, so that both are measured from the middle of the codes, to lose the fewest digits.
+    """
+    middle = codes.mean(axis=0, keepdims=True)
+    codes, patches = (codes - middle).astype(patches.dtype), patches - middle.astype(patches.dtype)
+    along = jnp.dot(patches, codes.T, precision=jax.lax.Precision.HIGHEST)
+    return jnp.argmax(along - 0.5 * jnp.sum(jnp.square(codes), axis=1)[None, :], axis=1)
 
 
 def _distances(patches: Array, codes: Array) -> Array:
