@@ -103,8 +103,8 @@ def _lloyd(sample: Array, centres: Array) -> Array:
 def _nearest(patches: Array, codes: Array) -> Array:
     """`[n, d]` and `[k, d]` to `[n]` places of the nearest codes, which are those of largest `p·c − |c|² / 2`.
 
-    One product of matrices in place of `n · k` differences, which take five times as long on a CPU. Frames differ from their
-    codes by little, so that both are measured from the middle of the codes, to lose the fewest digits.
+    One product of matrices in place of `n · k` differences, which take five times as long on a CPU. Frames differ from
+    their codes by little, so that both are measured from the middle of the codes, to lose the fewest digits.
     """
     middle = codes.mean(axis=0, keepdims=True)
     codes, patches = (codes - middle).astype(patches.dtype), patches - middle.astype(patches.dtype)
