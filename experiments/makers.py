@@ -127,10 +127,12 @@ def in_recipe(
     begins: float = EARLY,
     first: HistoryPolicy | None = None,
     usual: Recipe = recipe(),  # noqa: B008 (frozen)
+    wrap: Callable[[Job, Generator], Generator] = lambda job, generator: generator,
 ) -> Method:
     """The recipe, or what is taken apart, with the settings of `policies.recycle`; None leaves what it decides.
 
     It begins after the share `begins` of B's updates, made by the policy `first`, at the same total cost; at 1, from B.
+    What recycles is the generator in `wrap`.
     """
 
     def run(job: Job) -> Trained:
@@ -138,7 +140,7 @@ def in_recipe(
         arena = dataclasses.replace(as_recipe(job.arena, usual), grows=grows, selection=selection)
         wanted = usual if own_level is None else dataclasses.replace(usual, own_level=own_level)
         generator = _by_itself(job, usual) if temperature is None else _at(arena.generator, temperature)
-        return _run_with(method, dataclasses.replace(job, arena=arena), wanted.told(generator))
+        return _run_with(method, dataclasses.replace(job, arena=arena), wrap(job, wanted.told(generator)))
 
     return Method(run=run, refuses=draws_nothing if twin else method.refuses, twin=twin)
 
@@ -194,13 +196,18 @@ def discrete(codes: int, patch: int) -> Method:
     """History made of codes, in training and while generating."""
 
     def run(job: Job) -> Trained:
-        arena = job.arena
-        clips = arena.source(job.seed).batch(0, 64, 4).clip
-        codebook = make_codebook(clips, jax.random.key(job.seed), codes=codes, patch=patch)
-        trained = tune_with(job, DiscreteHistory(codebook=codebook), "tune")
-        return dataclasses.replace(trained, generator=Discretised(inner=arena.generator, codebook=codebook))
+        generator = through_codes(job, job.arena.generator, codes=codes, patch=patch)
+        trained = tune_with(job, DiscreteHistory(codebook=generator.codebook), "tune")
+        return dataclasses.replace(trained, generator=generator)
 
     return Method(run=run)
+
+
+def through_codes(job: Job, generator: Generator, *, codes: int = 512, patch: int = 2) -> Discretised:
+    """The generator with its history made of codes of the training clips."""
+    clips = job.arena.source(job.seed).batch(0, 64, 4).clip
+    codebook = make_codebook(clips, jax.random.key(job.seed), codes=codes, patch=patch)
+    return Discretised(inner=generator, codebook=codebook)
 
 
 def another(build: Callable[[Arena], Generator], policy: HistoryPolicy = TeacherForcing()) -> Method:  # noqa: B008 (frozen)

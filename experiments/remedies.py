@@ -2,7 +2,7 @@
 
 An id is `FAMILY` or `FAMILY=SETTING`. Screening picks one setting a family, by the rule of `experiments.choosing`, and
 every family has at most four: equal tuning. Those that were thought of last (`TOLD`, `GUESSED`, `COLD`, `GROWN`,
-`EARLIER`) make 22 of the recipe, and five of one rival. What is taken apart in recycling (`ABLATIONS`, `FAMILY:PIECE`)
+`EARLIER`) make 23 of the recipe, and five of one rival. What is taken apart in recycling (`ABLATIONS`, `FAMILY:PIECE`)
 and what it must beat (`CONTROLS`) change one thing in that recipe; ablations are not chosen from, all of them are
 shown. Sources of the methods are in the modules of `recycle_jax.policies`, `recycle_jax.generators` and
 `recycle_jax.errors` that hold them.
@@ -43,6 +43,7 @@ from experiments.makers import (
     retrieved,
     sized,
     stale,
+    through_codes,
     told,
     told_own,
     tuned,
@@ -277,6 +278,7 @@ EARLIER: dict[str, Method] = {
         recycled(mended=0.5, disguised_rows=1, case_rows=2, case_weight=0.3), own_level=OWN
     ),
     "ours=mended,cold,relayed,corrupted": in_recipe(recycled(mended=0.5, corrupted=CorruptedHistory())),
+    "ours=mended,cold,relayed,discrete": in_recipe(recycled(mended=0.5), wrap=through_codes),
     "scheduled_early": early(cold(RIVALS["scheduled=0.5"])),
     "forcing_early": early(cold(RIVALS["forcing=weak,stabilised"])),
     "relay_early": early(cold(RIVALS["relay=8"])),
@@ -285,9 +287,9 @@ EARLIER: dict[str, Method] = {
 }
 """The recipe from a B of half the updates on, for the same total cost, with a flow that draws nothing; the same after a
 relay in B's place, with cases of up to .03 from the clip, of up to .01 only, with three clean rows a case, with a
-network that is told of its own frames, and with clean rows that are corrupted; and the four best rivals early and cold,
-each as a remedy of its own beside the setting chosen for it, and the relay that is there from the first update on, as
-in the recipe."""
+network that is told of its own frames, with clean rows that are corrupted, and with a history made of codes. Then the
+four best rivals early and cold, each as a remedy of its own beside the setting chosen for it, and the relay that is
+there from the first update on, as in the recipe."""
 
 COOLED: dict[str, Method] = {
     "ours=loose,cooled": by_itself(OURS["ours=loose"], twin="ours=loose"),
