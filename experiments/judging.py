@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from recycle_jax.data.arrays import ArrayClips
-from recycle_jax.data.base import ClipSource
+from recycle_jax.data.base import Batch, ClipSource
 from recycle_jax.data.worlds.base import DecodableWorld, IdentifyingWorld, identify, project
 from recycle_jax.data.worlds.clips import WorldClips
 from recycle_jax.data.worlds.measure import half_pixel_distance
@@ -28,7 +28,7 @@ from recycle_jax.generators.base import Generator, clean_example
 from recycle_jax.io.writers import read_json, write_json
 from recycle_jax.rollout.scan import rollout
 from recycle_jax.rollout.stream import stream
-from recycle_jax.typing import Frames, Params, PRNGKey
+from recycle_jax.typing import Frames, Params, PRNGKey, RowKeys
 
 BANDS = Path(__file__).parent / "results" / "bands"
 CALIBRATION_SEED, CHECK_SEED, START_SEED, HELD_OUT_SEED = 1_000_001, 1_000_002, 1_000_003, 1_000_004
@@ -150,12 +150,13 @@ def _probed(generator: Generator, params: Params, starts: Frames, key: PRNGKey) 
 def held_out_loss(generator: Generator, params: Params, source: ClipSource, rows: int = 256) -> float:
     """Teacher-forced loss on clips that nothing trained on, the same rows and noise for every method."""
     batch = source.batch(0, rows, generator.context_frames + generator.chunk_frames)
-    keys = jax.random.split(jax.random.key(7), rows)
+    return float(_held_out_loss(generator, params, batch, jax.random.split(jax.random.key(7), rows)))
 
-    def loss(params: Params) -> Any:
-        return generator.fit(params, clean_example(generator, batch, keys)).loss.mean()
 
-    return float(jax.jit(loss)(params))
+@functools.partial(jax.jit, static_argnames=("generator",))
+def _held_out_loss(generator: Generator, params: Params, batch: Batch, keys: RowKeys) -> Any:
+    # The batch is an argument: as a constant, what is made of it alone, such as its codes, is folded for minutes.
+    return generator.fit(params, clean_example(generator, batch, keys)).loss.mean()
 
 
 def strip_frames(generator: Generator, params: Params, context: Frames, key: PRNGKey, frames: int) -> np.ndarray:
