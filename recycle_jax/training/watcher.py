@@ -67,7 +67,7 @@ class Watcher:
         split_clip(self.batch.clip, self.generator.context_frames, self.generator.chunk_frames)
         if not np.all(np.isfinite(self.batch.clip)):
             raise ValueError("the held-out clips hold NaN or Inf, which makes every loss NaN: clean or drop them")
-        self._look = jax.jit(look(self.generator, self.batch))
+        self._look = jax.jit(look(self.generator))
         self._stats = None if self.bank is None else jax.jit(self.bank.stats)
 
     def __call__(self, state: RunState, harvest: dict[str, float]) -> str | None:
@@ -121,7 +121,7 @@ class Watcher:
         return [PricedRound(cost=self.round_cost, value=seen.score) for seen in self.rounds]
 
     def _round(self, state: RunState, harvest: dict[str, float]) -> Round:
-        clean_loss, response = jax.device_get(self._look(handed_out(state.train)))
+        clean_loss, response = jax.device_get(self._look(handed_out(state.train), self.batch))
         stats = {} if self._stats is None else jax.device_get(self._stats(bank_of(state.bank)))
         return Round(
             step=int(state.train.step),
@@ -152,14 +152,18 @@ class Watcher:
         self.best = Best(round=best, params=restored["params"])
 
 
-def look(generator: Generator, batch: Batch) -> Callable[[Params], tuple[Scalar, Scalar]]:
-    """`params -> (clean loss, gain)` on a fixed batch, with fixed noise; the gain as in the middle of a rollout."""
-    of_fit, of_step, of_probe = jax.random.split(jax.random.key(7), 3)
-    keys, step_keys = (jax.random.split(key, batch.clip.shape[0]) for key in (of_fit, of_step))
-    context, _ = split_clip(batch.clip, generator.context_frames, generator.chunk_frames)
-    moved = context + PROBE * jax.random.normal(of_probe, context.shape, context.dtype)
+def look(generator: Generator) -> Callable[[Params, Batch], tuple[Scalar, Scalar]]:
+    """`params, batch -> (clean loss, gain)` with fixed noise; the gain as in the middle of a rollout.
 
-    def both(params: Params) -> tuple[Scalar, Scalar]:
+    The batch is an argument: as a constant, XLA would fold what is made of it alone, for minutes where that is much.
+    """
+    of_fit, of_step, of_probe = jax.random.split(jax.random.key(7), 3)
+
+    def both(params: Params, batch: Batch) -> tuple[Scalar, Scalar]:
+        keys, step_keys = (jax.random.split(key, batch.clip.shape[0]) for key in (of_fit, of_step))
+        context, _ = split_clip(batch.clip, generator.context_frames, generator.chunk_frames)
+        moved = context + PROBE * jax.random.normal(of_probe, context.shape, context.dtype)
+
         def newest(context: Any) -> Any:
             carry = go_on(generator, params, context, batch.condition, jnp.ones(context.shape[0], bool))
             return generator.step(params, carry, step_keys, batch.condition)[1][:, -1]
