@@ -31,7 +31,7 @@ class Codebook:
 
 
 def quantise(codebook: Codebook, frames: Frames) -> Frames:
-    """Frames of codes only; a frame of codes comes back as it is. No gradient passes.
+    """Frames of codes only; a frame of codes comes back as it is, to rounding. No gradient passes.
 
     Raises:
         ValueError: if frames do not fit the codebook.
