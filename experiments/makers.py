@@ -193,7 +193,7 @@ def flows_only(arena: Arena) -> str:
 
 
 def discrete(codes: int, patch: int) -> Method:
-    """History made of codes, in training and while generating."""
+    """History made of codes, in training and while generating. Its look-ups are not charged, in its favour."""
 
     def run(job: Job) -> Trained:
         generator = through_codes(job, job.arena.generator, codes=codes, patch=patch)
@@ -204,7 +204,7 @@ def discrete(codes: int, patch: int) -> Method:
 
 
 def through_codes(job: Job, generator: Generator, *, codes: int = 512, patch: int = 2) -> Discretised:
-    """The generator with its history made of codes of the training clips."""
+    """The generator with its history made of codes of the training clips. What trains it pays for the look-ups."""
     clips = job.arena.source(job.seed).batch(0, 64, 4).clip
     codebook = make_codebook(clips, jax.random.key(job.seed), codes=codes, patch=patch)
     return Discretised(inner=generator, codebook=codebook)

@@ -22,7 +22,7 @@ from recycle_jax.policies.clean import TeacherForcing
 from recycle_jax.policies.memories import bank_of, entries_of
 from recycle_jax.policies.recipe import Recycling
 from recycle_jax.training.average import all_averages, handed_out
-from recycle_jax.training.cost import Cost, forward_flops, harvest_flops, update_flops
+from recycle_jax.training.cost import Cost, forward_flops, harvest_flops, history_flops, update_flops
 from recycle_jax.training.loop import Observer, Renew, Schedule
 from recycle_jax.training.recipe import Adam, Control, recycle_phase, train_phase
 from recycle_jax.training.state import TrainState
@@ -145,7 +145,7 @@ def _require_price_of_clean(arena: Arena, policy: HistoryPolicy) -> None:
 def tune_with(job: Job, policy: HistoryPolicy, phase: str) -> Trained:
     """Any policy without harvests, from B's parameters, for the extra budget."""
     arena, base = job.arena, job.base
-    each = update_flops(arena.generator, policy, forward_calls(arena, arena.generator), arena.budget.rows)
+    each = _update_flops(arena, arena.generator, policy)
     updates = max(1, round((extra_flops(arena) - selection_flops(arena)) / each))
     observer = job.observing(phase)
     tuned = _train(arena, arena.generator, policy, updates, job.seed, observer, base.params, job.first_batch)
@@ -156,7 +156,7 @@ def tune_with(job: Job, policy: HistoryPolicy, phase: str) -> Trained:
 def scratch_with(job: Job, generator: Generator, policy: HistoryPolicy, phase: str, share: float = 1.0) -> Trained:
     """Any generator from scratch, for a share of B's and the extra budget together."""
     arena = job.arena
-    each = update_flops(generator, policy, forward_calls(arena, generator), arena.budget.rows)
+    each = _update_flops(arena, generator, policy)
     updates = max(1, round(share * (base_flops(arena) + extra_flops(arena)) / each))
     return _train(arena, generator, policy, updates, job.seed, job.observing(phase))
 
@@ -164,7 +164,7 @@ def scratch_with(job: Job, generator: Generator, policy: HistoryPolicy, phase: s
 def train_extra(job: Job, generator: Generator, policy: HistoryPolicy, phase: str, share: float) -> Trained:
     """Something besides, from scratch, for a share of the extra budget: a denoiser, a corrector."""
     arena = job.arena
-    each = update_flops(generator, policy, forward_calls(arena, generator), arena.budget.rows)
+    each = _update_flops(arena, generator, policy)
     updates = max(1, round(share * extra_flops(arena) / each))
     return _train(arena, generator, policy, updates, job.seed, job.observing(phase))
 
@@ -281,7 +281,7 @@ def _train(
         observer=observer,
         pick=pick,
     )
-    flops = updates * update_flops(generator, policy, forward_calls(arena, generator), arena.budget.rows)
+    flops = updates * _update_flops(arena, generator, policy)
     cost = Cost(train_flops=flops, updates=updates, seconds=seconds)
     return Trained(params=trained, cost=cost, generator=generator)
 
@@ -309,11 +309,18 @@ def _schedule(arena: Arena, updates: int, frames: int, first: int) -> Schedule:
 
 def _recycling_flops(arena: Arena, recycling: Recycling, updates: int, reference: float) -> tuple[float, float]:
     """FLOPs of the corrections and of the harvests of so many updates."""
-    forward = forward_calls(arena, arena.generator)
-    each = harvest_flops(arena.generator, forward, reference, recycling.chains, recycling.harvest_steps)
+    generator = arena.generator
+    forward, history = forward_calls(arena, generator), history_flops(generator, arena.source(0).shape)
+    each = harvest_flops(generator, forward, reference, recycling.chains, recycling.harvest_steps, history)
     harvests = -(-updates // recycling.harvest_every)
-    policy = recycling.policy(recycling.bank(), arena.generator)
-    return updates * update_flops(arena.generator, policy, forward, arena.budget.rows), harvests * each
+    policy = recycling.policy(recycling.bank(), generator)
+    return updates * _update_flops(arena, generator, policy), harvests * each
+
+
+def _update_flops(arena: Arena, generator: Generator, policy: HistoryPolicy) -> float:
+    """FLOPs of an update."""
+    history = history_flops(generator, arena.source(0).shape)
+    return update_flops(generator, policy, forward_calls(arena, generator), arena.budget.rows, history)
 
 
 def _timed(f: Callable[..., Any], *args: Any, **options: Any) -> tuple[Any, float]:

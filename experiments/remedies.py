@@ -212,6 +212,7 @@ ABLATIONS: dict[str, Method] = {
     "ours:late": in_recipe(METHODS["recycle"], begins=1.0),
     "ours:warm": Method(run=in_recipe(METHODS["recycle"], temperature=1.0).run, refuses=draws_nothing),
     "ours:near": in_recipe(METHODS["recycle"], usual=NEAR),
+    "ours:discrete": in_recipe(METHODS["recycle"], wrap=through_codes),
     "ours:early": in_recipe(METHODS["recycle"], first=TeacherForcing()),
     "ours:early,cool": Method(
         run=in_recipe(METHODS["recycle"], temperature=0.5, first=TeacherForcing()).run, refuses=draws_nothing

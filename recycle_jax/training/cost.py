@@ -3,13 +3,15 @@
 XLA counts the body of a scan once, whatever its trip count; so one un-scanned forward call of one row, `F`, is
 lowered and counted, and everything else follows from how often it is made:
 
-    update       rows (n + 3 g) F       n calls without gradient and g with one, `policies.base.Calls`    (1)
-    harvest      chains steps (c F + R) c calls for a chunk, R for the reference's own network            (2)
+    update       rows ((n + 3 g) F + (n + g) H)   n calls without gradient and g with one, `policies.base.Calls`  (1)
+    harvest      chains steps (c F + H + R)       c calls for a chunk, R for the reference's own network          (2)
 
-Only the generator's and the reference's networks are counted; optimiser, bank and simulator are not.
+`H` is what a history costs before the network sees it, `history_flops`: look-ups in a codebook, which no gradient
+passes. Optimiser, bank and simulator are not counted.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +20,8 @@ import jax.numpy as jnp
 
 from recycle_jax.data.base import Batch
 from recycle_jax.generators.base import Generator, clean_example
+from recycle_jax.generators.codebook import quantise
+from recycle_jax.generators.discretised import Discretised
 from recycle_jax.policies.base import HistoryPolicy
 from recycle_jax.typing import Params
 
@@ -59,18 +63,31 @@ def flops_of(f: Callable[..., Any], *args: Any) -> float:
 
 
 def forward_flops(generator: Generator, params: Params, shape: tuple[int, int, int]) -> float:
-    """`F`: one forward call of one row, its loss included."""
+    """`F`: one forward call of one row, its loss included; of a discretised generator the inner one's, without `H`."""
+    if isinstance(generator, Discretised):
+        generator = generator.inner
     frames = generator.context_frames + generator.chunk_frames
     batch = Batch(clip=jnp.zeros((1, frames, *shape)), domain=jnp.zeros(1, jnp.int32))
     example = clean_example(generator, batch, jax.random.split(jax.random.key(0), 1))
     return flops_of(lambda p, e: generator.fit(p, e).loss, params, example)
 
 
-def update_flops(generator: Generator, policy: HistoryPolicy, forward: float, rows: int) -> float:
-    """Equation (1)."""
-    return rows * forward * policy.calls(generator).forwards
+def history_flops(generator: Generator, shape: tuple[int, int, int]) -> float:
+    """`H`: what one row's context costs before the network sees it, 0 for most generators."""
+    if not isinstance(generator, Discretised):
+        return 0.0
+    context = jnp.zeros((1, generator.context_frames, *shape))
+    return flops_of(functools.partial(quantise, generator.codebook), context)
 
 
-def harvest_flops(generator: Generator, forward: float, reference: float, chains: int, steps: int) -> float:
+def update_flops(generator: Generator, policy: HistoryPolicy, forward: float, rows: int, history: float = 0.0) -> float:
+    """Equation (1); `history` is `H`."""
+    calls = policy.calls(generator)
+    return rows * (forward * calls.forwards + history * (calls.forward + calls.backward))
+
+
+def harvest_flops(
+    generator: Generator, forward: float, reference: float, chains: int, steps: int, history: float = 0.0
+) -> float:
     """Equation (2); `reference` is what one row costs the reference, 0 where it has no network."""
-    return chains * steps * (generator.calls_per_step * forward + reference)
+    return chains * steps * (generator.calls_per_step * forward + history + reference)

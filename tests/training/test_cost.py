@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from recycle_jax.generators.codebook import Codebook
+from recycle_jax.generators.discretised import Discretised
 from recycle_jax.generators.predictor import Predictor
 from recycle_jax.generators.rectified_flow import RectifiedFlow
 from recycle_jax.models.conv import frame_unet, velocity_unet
@@ -11,7 +13,7 @@ from recycle_jax.policies.clean import TeacherForcing
 from recycle_jax.policies.mixture import Mixture
 from recycle_jax.policies.pushforward import Pushforward
 from recycle_jax.rollout.scan import rollout, rollout_keys
-from recycle_jax.training.cost import Cost, flops_of, forward_flops, harvest_flops, update_flops
+from recycle_jax.training.cost import Cost, flops_of, forward_flops, harvest_flops, history_flops, update_flops
 
 FRAME = (8, 8, 1)
 SIZE = {"shape": FRAME, "context_frames": 2, "chunk_frames": 1, "patch": 4, "width": 32, "levels": 1}
@@ -70,6 +72,21 @@ def test_rollouts_of_a_policy_are_charged_by_step_and_call():
 def test_a_harvest_is_charged_with_its_reference():
     assert harvest_flops(PREDICTOR, 100.0, 0.0, chains=4, steps=5) == 4 * 5 * 100.0
     assert harvest_flops(FLOW, 100.0, 70.0, chains=4, steps=5) == 4 * 5 * (3 * 100.0 + 70.0)
+
+
+def test_a_history_made_of_codes_pays_for_its_look_ups():
+    """A product of all patches with all codes, and the search for the largest; no gradient passes, so once only."""
+    codebook = Codebook(codes=jnp.zeros((16, 2 * 2 * FRAME[2])), patch=2)
+    generator = Discretised(inner=PREDICTOR, codebook=codebook)
+    params = PREDICTOR.init(jax.random.key(0))
+    forward, history = forward_flops(generator, params, FRAME), history_flops(generator, FRAME)
+    patches = PREDICTOR.context_frames * FRAME[0] * FRAME[1] // 4
+    assert forward == forward_flops(PREDICTOR, params, FRAME), "look-ups are no part of the network's call"
+    assert 1.0 < history / (patches * 2 * codebook.codes.size) < 2.5
+    assert history_flops(PREDICTOR, FRAME) == 0.0
+    assert update_flops(generator, TeacherForcing(), 100.0, 8, 7.0) == 8 * (3 * 100.0 + 7.0)
+    assert update_flops(generator, Pushforward(steps=4), 100.0, 8, 7.0) == 8 * (7 * 100.0 + 5 * 7.0)
+    assert harvest_flops(generator, 100.0, 0.0, chains=4, steps=5, history=7.0) == 4 * 5 * (100.0 + 7.0)
 
 
 def test_bills_add_up():
