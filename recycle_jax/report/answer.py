@@ -44,11 +44,33 @@ def comparison_grid(results: Mapping[str, Any]) -> Grid | None:
         Section(title=_title(place), rows=[_ratio_row(_against(label), row) for label, row in pairs.items()])
         for place, pairs in _ratios(results).items()
     ]
-    paired = (results.get("headline") or {}).get("paired") or {}
+    paired = _paired(results)
     if paired:
         rows = [_paired_row(_against(label), row) for label, row in paired.items()]
         sections.append(Section(title="all worlds and generators, seed by seed", rows=rows))
     return Grid(columns=columns, sections=sections) if sections else None
+
+
+def paired_grid(results: Mapping[str, Any]) -> Grid | None:
+    """Returns one row a rival, over all worlds, generators and seeds that both have, or None where there is none."""
+    columns = (
+        Column(title="against", number=False),
+        *(Column(title=title) for title in ("pairs", "longer", "equal", "shorter", "ratio", "p")),
+    )
+    rows = [
+        [
+            Entry(main=_named(_sides(label)[1])),
+            *(Entry(main=str(test.get(count))) for count in ("pairs", "wins", "ties", "losses")),
+            Entry(main=wording.times(test.get("ratio"))),
+            Entry(main=wording.short(test.get("p"), 2)),
+        ]
+        for label, test in sorted(_paired(results).items(), key=lambda item: -int(item[1].get("pairs") or 0))
+    ]
+    return Grid(columns=columns, sections=[Section(title="", rows=rows)]) if rows else None
+
+
+def _paired(results: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    return (results.get("headline") or {}).get("paired") or {}
 
 
 def _ratios(results: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:

@@ -1,0 +1,163 @@
+"""The tables of README.md and experiments/RESULTS.md, made from the committed result files.
+
+    python -m experiments.tables
+
+puts each table between its two marks, `<!-- table: NAME -->` and `<!-- end -->`, and leaves the rest of a page as it
+is. A test makes them again, so that no table can say anything but what the committed results say.
+"""
+
+import dataclasses
+import re
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.apebench_results import geometric_mean
+from experiments.domains import STOCHASTIC, WORLDS
+from recycle_jax.io.files import write_bytes
+from recycle_jax.io.writers import read_json
+from recycle_jax.report import wording
+from recycle_jax.report.answer import paired_grid
+from recycle_jax.report.domains import domains_grid
+from recycle_jax.report.grid import Column, Entry, Grid, Section, as_markdown
+from recycle_jax.report.methods import known_methods
+from recycle_jax.report.overview import overview_grid
+from recycle_jax.report.tables import markdown_table
+
+HERE = Path(__file__).parent
+PAGES = (HERE.parent / "README.md", HERE / "RESULTS.md")
+
+SHORT = (
+    "b",
+    "b_plus",
+    "noise",
+    "pushforward",
+    "scheduled",
+    "forcing",
+    "resampling",
+    "critic_mmd",
+    "backward",
+    "corrupt",
+    "discrete",
+    "svi_shot",
+    "relay",
+    "ours",
+    "real",
+)
+"""Methods of the table on the first page: each family as the screening chose it, without parts and controls."""
+
+SCENARIOS = {
+    "ks": "Kuramoto-Sivashinsky",
+    "burgers": "Burgers",
+    "kdv": "Korteweg-de Vries",
+    "fisher": "Fisher-KPP (its mean is not conserved)",
+}
+OUTSIDE = {
+    "one": "`one` (1×)",
+    "sup;5": "`sup;5` (5×)",
+    "div;5": "`div;5` (5×)",
+    "ours_clean": "our step, recorded histories (1×)",
+    "ours": "ours (1×)",
+    "ours_conserving": "ours, mean kept (1×)",
+    "ours_residual_conserving": "ours, change predicted and mean kept (1×)",
+}
+"""Scenarios and methods of APEBench, as the table of it shows them."""
+
+MARKED = re.compile(r"(<!-- table: ([\w-]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+
+
+def marked_tables(text: str) -> dict[str, str]:
+    """Name -> table of a page, as it stands there."""
+    return {name: table for _, name, table, _ in MARKED.findall(text)}
+
+
+def with_tables(text: str) -> str:
+    """The page with every marked table made again.
+
+    Raises:
+        ValueError: if a mark names a table that there is not.
+    """
+
+    def made(match: re.Match[str]) -> str:
+        start, name, _, end = match.groups()
+        if name not in TABLES:
+            raise ValueError(f"there is no table {name!r}: a mark may name {', '.join(TABLES)}")
+        return f"{start}{TABLES[name]()}{end}"
+
+    return MARKED.sub(made, text)
+
+
+def _results(experiment: str) -> dict[str, Any]:
+    results: dict[str, Any] = read_json(HERE / "results" / f"{experiment}.json")
+    return results
+
+
+def _part(results: Mapping[str, Any], worlds: Collection[str], methods: Collection[str] = ()) -> dict[str, Any]:
+    """The results with the summary of some worlds and methods only; no methods are all."""
+
+    def wanted(entry: str) -> bool:
+        world, _, method = entry.split("/")
+        return world in worlds and (not methods or method in methods)
+
+    return {**results, "summary": {name: entry for name, entry in results["summary"].items() if wanted(name)}}
+
+
+def _overview(worlds: Collection[str], methods: Collection[str] = ()) -> str:
+    return _markdown(overview_grid(_part(_results("compare"), worlds, methods)))
+
+
+def _short() -> str:
+    """The first page's, with the medians alone and in the order of `SHORT`."""
+    grid = overview_grid(_part(_results("compare"), WORLDS, SHORT))
+    assert grid is not None
+    names = [known_methods(SHORT)[method].name for method in SHORT]
+    section = grid.sections[0]
+    rows = sorted(section.rows, key=lambda row: names.index(row[0].main))
+    rows = [[*row[:-1], dataclasses.replace(row[-1], detail="")] for row in rows]
+    return _markdown(dataclasses.replace(grid, sections=[dataclasses.replace(section, rows=rows)]))
+
+
+def _apebench() -> str:
+    """Error of every seed of each method, scenario by scenario; the lowest mean in bold."""
+    scenarios = _results("apebench")["scenarios"]
+    rows = [[Entry(main=shown), *_errors(scenarios[name])] for name, shown in SCENARIOS.items()]
+    columns = [Column(title="scenario", number=False), *(Column(title=title) for title in OUTSIDE.values())]
+    return as_markdown(Grid(columns=columns, sections=[Section(title="", rows=rows)]))
+
+
+def _errors(methods: Mapping[str, Any]) -> list[Entry]:
+    means = {name: geometric_mean(np.array(methods[name]["gmean_nrmse"])) for name in OUTSIDE if name in methods}
+    best = min(means, key=lambda name: means[name])
+    shown = {name: ", ".join(wording.short(error, 3) for error in methods[name]["gmean_nrmse"]) for name in means}
+    shown[best] = f"**{shown[best]}**"
+    return [Entry(main=shown.get(name, wording.UNKNOWN)) for name in OUTSIDE]
+
+
+def _markdown(grid: Grid | None) -> str:
+    return "nothing yet\n" if grid is None else as_markdown(grid)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "short": _short,
+    "worlds": lambda: markdown_table(_results("worlds")),
+    "footage": lambda: markdown_table(_results("footage")),
+    "compare": lambda: _overview(WORLDS),
+    "stochastic": lambda: _overview(STOCHASTIC),
+    "paired": lambda: _markdown(paired_grid(_results("compare"))),
+    "apebench": _apebench,
+    "domains": lambda: _markdown(domains_grid(_results("compare"))),
+}
+"""Name of a mark -> makes its table."""
+
+
+def main() -> None:
+    """Makes the tables of both pages again."""
+    for page in PAGES:
+        write_bytes(page, with_tables(page.read_text()).encode())
+        print(f"{page.name}: {', '.join(marked_tables(page.read_text()))}")
+
+
+if __name__ == "__main__":
+    main()
