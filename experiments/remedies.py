@@ -280,6 +280,7 @@ EARLIER: dict[str, Method] = {
     ),
     "ours=mended,cold,relayed,corrupted": in_recipe(recycled(mended=0.5, corrupted=CorruptedHistory())),
     "ours=mended,cold,relayed,discrete": in_recipe(recycled(mended=0.5), wrap=through_codes),
+    "ours=mended,cold,relayed,trusted": in_recipe(recycled(mended=0.5, trust=0.004)),
     "scheduled_early": early(cold(RIVALS["scheduled=0.5"])),
     "forcing_early": early(cold(RIVALS["forcing=weak,stabilised"])),
     "relay_early": early(cold(RIVALS["relay=8"])),

@@ -63,6 +63,8 @@ class Recycling:
             `noise` where it is not, since one answer must then do for both.
         mended: probability that a frame of a case's context is the reference's version of it.
         strongest: errors of a case are scaled by `U(0, strongest)`, each frame for itself; 1 leaves them as they are.
+        trust: distance of a case from the clip moved onto it up to which it has its whole weight, see
+            `policies.replay.ReplayCases`; None trusts all alike.
         guessed: probability that a frame of real history is the generator's own guess of it, one step from real frames,
             as in scheduled sampling (`policies.scheduled`), at its cost, without noise; 0 leaves real history alone.
         corrupted: what is done to real history in place of noise and guesses, each frame for itself, or None.
@@ -93,6 +95,7 @@ class Recycling:
     clean_noise: float | None = None
     mended: float = 0.0
     strongest: float = 1.0
+    trust: float | None = None
     guessed: float = 0.0
     corrupted: CorruptedHistory | None = None
     reach: int = 32
@@ -152,6 +155,7 @@ class Recycling:
             weight=self.case_weight,
             mended=self.mended,
             strongest=self.strongest,
+            trust=self.trust,
         )
         add = AddErrors(bank=bank, noise=self.noise, rule=self.rule, weight=self.case_weight)
         own = NoiseAugmentation(most=self.noise, disguised=True)

@@ -19,7 +19,7 @@ from recycle_jax.errors.controls import Remake
 from recycle_jax.errors.draws import DrawRule, OwnDomain
 from recycle_jax.errors.harvest import Case
 from recycle_jax.errors.inject import require_probability
-from recycle_jax.generators.base import Generator, clean_example, own_level_of, split_clip
+from recycle_jax.generators.base import Generator, clean_example, mean_square, own_level_of, split_clip
 from recycle_jax.policies.base import Drawn, ExamplePolicy, choose_rows
 from recycle_jax.policies.noise import noisy_context
 from recycle_jax.typing import Frames, Params, PyTree, RowKeys, Rows
@@ -41,9 +41,12 @@ class ReplayCases(ExamplePolicy):
         strongest: errors are scaled by `U(0, strongest)`, each frame for itself, under the same target: errors of all
             sizes along the generator's own directions, larger ones than its rollouts hold yet among them; 1 leaves
             them as they are.
+        trust: mean squared distance `d` between context and its clean version up to which a case has its whole weight;
+            farther ones have `trust / d` of it, as in Huber's loss, since the less of a rollout the reference explains,
+            the less its target goes on from where the rollout is. None trusts all alike.
 
     Raises:
-        ValueError: if `mended` is no probability or `strongest` not positive.
+        ValueError: if `mended` is no probability, or `strongest` or `trust` not positive.
     """
 
     bank: ErrorBank
@@ -53,9 +56,12 @@ class ReplayCases(ExamplePolicy):
     weight: float = 1.0
     mended: float = 0.0
     strongest: float = 1.0
+    trust: float | None = None
 
     def __post_init__(self) -> None:
         require_probability("mended", self.mended)
+        if self.trust is not None and not self.trust > 0.0:
+            raise ValueError(f"trust is {self.trust}, must be positive: None trusts all cases alike")
         if not self.strongest > 0.0:
             raise ValueError(f"strongest is {self.strongest}, must be positive: 1 leaves errors as they are")
 
@@ -70,12 +76,19 @@ class ReplayCases(ExamplePolicy):
         if self.noise:
             context = noisy_context(context, level, of_noise)
         level = level + own_level_of(generator) * found.astype(level.dtype)
-        weight = jnp.where(found, self.weight * weight, weight)
+        weight = jnp.where(found, self.weight * self._trusted(case) * weight, weight)
         target = choose_rows(found, case.target.astype(x0.dtype), x0)
         condition = jax.tree.map(lambda own, other: choose_rows(found, own, other), case.condition, batch.condition)
         changes = {"context": context, "x0": target, "level": level, "condition": condition, "weight": weight}
         example = clean_example(generator, batch, of_fit, **changes)
         return Drawn(example=example, clean=jnp.logical_not(found), found=found)
+
+    def _trusted(self, case: Case) -> Rows:
+        """`[b]` in 0..1, see `trust`."""
+        distance = mean_square((case.context - case.clean_context).astype(jnp.float32))
+        if self.trust is None:
+            return jnp.ones_like(distance)
+        return self.trust / jnp.maximum(distance, self.trust)
 
     def _history(self, case: Case, keys: RowKeys) -> Frames:
         """The context with its errors remade, then scaled, then taken from some frames."""

@@ -123,6 +123,23 @@ def test_rows_with_errors_have_their_weight_and_clean_rows_weigh_one(policy, pre
         np.testing.assert_array_equal(drawn.example.weight, np.full(4, weight, np.float32))
 
 
+@pytest.mark.parametrize(("trust", "weight"), [(None, 1.0), (0.1, 1.0), (0.025, 0.4)])
+def test_a_case_that_its_reference_explains_less_weighs_less(trust, weight, predictor, batch_of, keys_of):
+    """Its context is .0625 from its clean version."""
+    state = bank_state(predictor, FULL)
+    drawn = examples(ReplayCases(bank=BANK, trust=trust), predictor, state, batch_of(4), keys_of(4))
+    np.testing.assert_allclose(drawn.example.weight, np.full(4, weight, np.float32), rtol=1e-6)
+    clean = examples(
+        ReplayCases(bank=BANK, trust=trust), predictor, bank_state(predictor, EMPTY), batch_of(4), keys_of(4)
+    )
+    np.testing.assert_array_equal(clean.example.weight, np.ones(4, np.float32))
+
+
+def test_no_trust_at_all_is_refused():
+    with pytest.raises(ValueError, match="trust is 0"):
+        ReplayCases(bank=BANK, trust=0.0)
+
+
 def test_a_control_remakes_the_error_and_keeps_the_target(predictor, batch_of, keys_of):
     """The error of the one case is 0.25 everywhere: half of it is left."""
     policy = ReplayCases(bank=BANK, remake=Shuffled(amplitude=0.5))
