@@ -213,6 +213,7 @@ ABLATIONS: dict[str, Method] = {
     "ours:warm": Method(run=in_recipe(METHODS["recycle"], temperature=1.0).run, refuses=draws_nothing),
     "ours:near": in_recipe(METHODS["recycle"], usual=NEAR),
     "ours:discrete": in_recipe(METHODS["recycle"], wrap=through_codes),
+    "ours:trusted": in_recipe(recycled(trust=0.004)),
     "ours:early": in_recipe(METHODS["recycle"], first=TeacherForcing()),
     "ours:early,cool": Method(
         run=in_recipe(METHODS["recycle"], temperature=0.5, first=TeacherForcing()).run, refuses=draws_nothing

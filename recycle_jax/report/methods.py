@@ -179,6 +179,11 @@ _MORE = (
     ("ours:cool", "ours, half the temperature", "The flow is cooled whether or not the next frame can be foretold."),
     ("ours:near", "ours, near cases only", "Cases of up to .01 from the clip, in place of .03, are replayed."),
     ("ours:discrete", "ours, history of codes", "The recipe for a generator that sees its history through 512 codes."),
+    (
+        "ours:trusted",
+        "ours, far cases weigh less",
+        "A case farther than .004 from the clip moved onto it weighs .004 over that.",
+    ),
     ("ours:early", "ours, no relay first", "Recycling begins from half of B, trained by teacher forcing."),
     ("ours:early,cool", "ours, no relay first, half the temperature", "The same, its flow at half the temperature."),
     ("ours:late", "ours, from the whole B on", "Recycling begins when B is done, as with a generator that is there."),
