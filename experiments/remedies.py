@@ -213,7 +213,7 @@ ABLATIONS: dict[str, Method] = {
     "ours:warm": Method(run=in_recipe(METHODS["recycle"], temperature=1.0).run, refuses=draws_nothing),
     "ours:near": in_recipe(METHODS["recycle"], usual=NEAR),
     "ours:discrete": in_recipe(METHODS["recycle"], wrap=through_codes),
-    "ours:trusted": in_recipe(recycled(trust=0.004)),
+    "ours:trusted": in_recipe(recycled(trust=0.4)),
     "ours:early": in_recipe(METHODS["recycle"], first=TeacherForcing()),
     "ours:early,cool": Method(
         run=in_recipe(METHODS["recycle"], temperature=0.5, first=TeacherForcing()).run, refuses=draws_nothing
@@ -281,7 +281,7 @@ EARLIER: dict[str, Method] = {
     ),
     "ours=mended,cold,relayed,corrupted": in_recipe(recycled(mended=0.5, corrupted=CorruptedHistory())),
     "ours=mended,cold,relayed,discrete": in_recipe(recycled(mended=0.5), wrap=through_codes),
-    "ours=mended,cold,relayed,trusted": in_recipe(recycled(mended=0.5, trust=0.004)),
+    "ours=mended,cold,relayed,trusted": in_recipe(recycled(mended=0.5, trust=0.4)),
     "scheduled_early": early(cold(RIVALS["scheduled=0.5"])),
     "forcing_early": early(cold(RIVALS["forcing=weak,stabilised"])),
     "relay_early": early(cold(RIVALS["relay=8"])),

@@ -63,7 +63,7 @@ class Recycling:
             `noise` where it is not, since one answer must then do for both.
         mended: probability that a frame of a case's context is the reference's version of it.
         strongest: errors of a case are scaled by `U(0, strongest)`, each frame for itself; 1 leaves them as they are.
-        trust: distance of a case from the clip moved onto it up to which it has its whole weight, see
+        trust: displacement in pixels up to whose change of the picture a case has its whole weight, see
             `policies.replay.ReplayCases`; None trusts all alike.
         guessed: probability that a frame of real history is the generator's own guess of it, one step from real frames,
             as in scheduled sampling (`policies.scheduled`), at its cost, without noise; 0 leaves real history alone.

@@ -24,6 +24,9 @@ from recycle_jax.policies.base import Drawn, ExamplePolicy, choose_rows
 from recycle_jax.policies.noise import noisy_context
 from recycle_jax.typing import Frames, Params, PyTree, RowKeys, Rows
 
+TINY = 1e-12
+"""Keeps a blank case, which no displacement changes, from a division by nothing."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ReplayCases(ExamplePolicy):
@@ -41,9 +44,10 @@ class ReplayCases(ExamplePolicy):
         strongest: errors are scaled by `U(0, strongest)`, each frame for itself, under the same target: errors of all
             sizes along the generator's own directions, larger ones than its rollouts hold yet among them; 1 leaves
             them as they are.
-        trust: mean squared distance `d` between context and its clean version up to which a case has its whole weight;
-            farther ones have `trust / d` of it, as in Huber's loss, since the less of a rollout the reference explains,
-            the less its target goes on from where the rollout is. None trusts all alike.
+        trust: displacement in pixels. A case has its whole weight up to the mean squared distance from its clean
+            version that so much displacement makes, `d = trust² (|∂x|² + |∂y|²) / 2`, and `d / distance` of it
+            beyond, as in Huber's loss: the less of a rollout the reference explains, the less its target goes on from
+            where the rollout is. None trusts all alike.
 
     Raises:
         ValueError: if `mended` is no probability, or `strongest` or `trust` not positive.
@@ -85,10 +89,12 @@ class ReplayCases(ExamplePolicy):
 
     def _trusted(self, case: Case) -> Rows:
         """`[b]` in 0..1, see `trust`."""
-        distance = mean_square((case.context - case.clean_context).astype(jnp.float32))
+        clean = case.clean_context.astype(jnp.float32)
+        distance = mean_square(case.context.astype(jnp.float32) - clean)
         if self.trust is None:
             return jnp.ones_like(distance)
-        return self.trust / jnp.maximum(distance, self.trust)
+        near = jnp.square(self.trust) * _change_a_pixel(clean)
+        return near / jnp.maximum(jnp.maximum(distance, near), TINY)
 
     def _history(self, case: Case, keys: RowKeys) -> Frames:
         """The context with its errors remade, then scaled, then taken from some frames."""
@@ -143,6 +149,11 @@ class AddErrors(ExamplePolicy):
         weight = jnp.where(found, self.weight * weight, weight)
         example = clean_example(generator, batch, of_fit, context=injected, level=level, weight=weight)
         return Drawn(example=example, clean=jnp.logical_not(found), found=found)
+
+
+def _change_a_pixel(frames: Frames) -> Rows:
+    """`[b]` mean squared difference of neighbouring pixels, over both axes."""
+    return (mean_square(jnp.diff(frames, axis=2)) + mean_square(jnp.diff(frames, axis=3))) / 2.0
 
 
 def _levels(keys: RowKeys, most: float) -> Rows:

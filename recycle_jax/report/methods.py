@@ -182,7 +182,7 @@ _MORE = (
     (
         "ours:trusted",
         "ours, far cases weigh less",
-        "A case farther than .004 from the clip moved onto it weighs .004 over that.",
+        "A case farther from the clip moved onto it than .4 pixels make a picture weighs less, as in Huber's loss.",
     ),
     ("ours:early", "ours, no relay first", "Recycling begins from half of B, trained by teacher forcing."),
     ("ours:early,cool", "ours, no relay first, half the temperature", "The same, its flow at half the temperature."),

@@ -123,16 +123,21 @@ def test_rows_with_errors_have_their_weight_and_clean_rows_weigh_one(policy, pre
         np.testing.assert_array_equal(drawn.example.weight, np.full(4, weight, np.float32))
 
 
-@pytest.mark.parametrize(("trust", "weight"), [(None, 1.0), (0.1, 1.0), (0.025, 0.4)])
+@pytest.mark.parametrize(("trust", "weight"), [(None, 1.0), (2.0, 1.0), (0.25, 0.25)])
 def test_a_case_that_its_reference_explains_less_weighs_less(trust, weight, predictor, batch_of, keys_of):
-    """Its context is .0625 from its clean version."""
-    state = bank_state(predictor, FULL)
+    """Its clean version is a step of 1 along one axis, which half a pixel changes by .125, and it is .125 from it."""
+    step = jnp.broadcast_to(jnp.array([-0.5, 0.5])[:, None], (2, 2, 2, 2))[..., None]
+    case = dataclasses.replace(one_case_a_shard(), clean_context=step, context=step + jnp.sqrt(0.125))
+    state = insert(BANK, bank_state(predictor, EMPTY), case, jnp.zeros(2, jnp.int32), jnp.ones(2, bool))
     drawn = examples(ReplayCases(bank=BANK, trust=trust), predictor, state, batch_of(4), keys_of(4))
-    np.testing.assert_allclose(drawn.example.weight, np.full(4, weight, np.float32), rtol=1e-6)
-    clean = examples(
-        ReplayCases(bank=BANK, trust=trust), predictor, bank_state(predictor, EMPTY), batch_of(4), keys_of(4)
-    )
-    np.testing.assert_array_equal(clean.example.weight, np.ones(4, np.float32))
+    np.testing.assert_allclose(drawn.example.weight, np.full(4, weight, np.float32), rtol=1e-3)  # stored as float16
+
+
+def test_a_blank_case_is_trusted_as_little_as_nothing_and_clean_rows_weigh_one(predictor, batch_of, keys_of):
+    policy = ReplayCases(bank=BANK, trust=0.4)
+    for fill, weight in ((FULL, 0.0), (EMPTY, 1.0)):
+        drawn = examples(policy, predictor, bank_state(predictor, fill), batch_of(4), keys_of(4))
+        np.testing.assert_array_equal(drawn.example.weight, np.full(4, weight, np.float32))
 
 
 def test_no_trust_at_all_is_refused():
