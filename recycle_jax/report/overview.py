@@ -2,8 +2,9 @@
 
     times B+ = geometric mean over places of  max(horizon, window) / max(horizon of B+, window)
 
-over the places where a method was measured, whose number stands beside it. Horizons that outlast the measurement
-count as its length, so that the ratio is a bound where any does.
+over the places where a method was measured, whose number stands beside it; a place where fewer than a quarter of all
+methods were measured does not count, since hardly any method could be compared with another over it. Horizons that
+outlast the measurement count as its length, so that the ratio is a bound where any does.
 """
 
 import dataclasses
@@ -48,10 +49,17 @@ def measured(results: Mapping[str, Any]) -> dict[Place, dict[str, str]]:
     }
 
 
+def shared(results: Mapping[str, Any]) -> dict[Place, dict[str, str]]:
+    """Returns the places of `measured` with at least a quarter of all methods."""
+    places = measured(results)
+    methods = {method for entries in places.values() for method in entries}
+    return {place: entries for place, entries in places.items() if 4 * len(entries) >= len(methods)}
+
+
 def times_baseline(results: Mapping[str, Any]) -> dict[str, Times]:
     """Returns method -> how many times B+'s horizon it has; without methods that share no place with B+."""
     found: dict[str, list[tuple[float, bool]]] = {}
-    for place, entries in measured(results).items():
+    for place, entries in shared(results).items():
         other, least = _horizon(results, entries.get(BASELINE)), _least(results, place)
         for method, entry in entries.items():
             own = _horizon(results, entry)
@@ -78,7 +86,7 @@ def overview_grid(results: Mapping[str, Any]) -> Grid | None:
     for method, shown in methods.items():
         horizons = [_horizon(results, entries.get(method)) for entries in places.values()]
         fields = [Entry(main=wording.horizon(found), detail=_kept(found)) for found in horizons]
-        rows.append([Entry(main=shown.name), *fields, _times(times.get(method), len(places))])
+        rows.append([Entry(main=shown.name), *fields, _times(times.get(method), len(shared(results)))])
     columns = (
         Column(title="method", number=False),
         *(Column(title=place.title) for place in places),

@@ -4,7 +4,8 @@
     width  = geometric mean over the same places of its whole training cost over that of B
 
 A method is on the Pareto front if no other one is as high for as little; hollow marks were not measured in all places,
-so that they stand for fewer and are not counted to the front.
+so that they stand for fewer and are not counted to the front. Places with few of the methods are left out, as in the
+table (`overview.shared`), and of hollow marks only as many are named as the legend has room for.
 """
 
 import dataclasses
@@ -17,13 +18,16 @@ from matplotlib.ticker import FuncFormatter
 
 from recycle_jax.report import wording
 from recycle_jax.report.methods import INK, Method
-from recycle_jax.report.overview import measured, times_baseline
+from recycle_jax.report.overview import shared, times_baseline
 from recycle_jax.report.plots import styled_axes
 
-AXES_WIDTH, LEGEND_WIDTH, HEIGHT = 5.2, 4.2, 5.6
-"""Of the axes and of a column of the legend, and of both, in inches."""
+SIZE = (9.4, 5.6)
+"""Of axes and legend, in inches."""
 
 LEGEND_ROWS = 24
+
+OTHERS = {"marker": "o", "color": "#999999", "markersize": 4, "markerfacecolor": "none"}
+"""Looks of the methods that have no name in the picture."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,7 +47,7 @@ class Point:
 
 def pareto_points(results: Mapping[str, Any]) -> dict[str, Point]:
     """Returns method -> its point, best first; empty where fewer than two places have their usual rollouts."""
-    places, points = measured(results), {}
+    places, points = shared(results), {}
     if len(places) < 2:
         return {}
     for method, times in times_baseline(results).items():
@@ -67,25 +71,37 @@ def front(points: Mapping[str, Point]) -> list[str]:
     return kept
 
 
+def named(points: Mapping[str, Point]) -> list[str]:
+    """Returns the methods of the legend, best first: those measured in all places, then others, parts of one last."""
+    room = LEGEND_ROWS - 2  # the front and the others have a row each
+    order = sorted(points, key=lambda name: (not points[name].complete, ":" in name))
+    kept = set(order if len(points) <= room + 1 else order[:room])
+    return [name for name in points if name in kept]
+
+
 def pareto_plot(points: Mapping[str, Point], methods: Mapping[str, Method]) -> Figure | None:
     """Draws all methods and the front; None where there are no points."""
     if not points:
         return None
-    columns = -(-len(points) // LEGEND_ROWS)
-    figure, axes = styled_axes((AXES_WIDTH + LEGEND_WIDTH * columns, HEIGHT))
+    figure, axes = styled_axes(SIZE)
     _draw_front(axes, [points[name] for name in front(points)])
-    for name, point in points.items():
-        shown = methods[name]
+    for name in named(points):
+        shown, point = methods[name], points[name]
         looks: dict[str, Any] = {"marker": shown.marker or "|", "color": shown.colour, "markersize": 8}
         looks["markerfacecolor"] = shown.colour if point.complete else "none"
         axes.plot([point.cost], [point.times], linestyle="none", label=_label(shown, point), **looks)
+    others = [point for name, point in points.items() if name not in named(points)]
+    if others:
+        label = f"{len(others)} others (see the table)"
+        costs, times = [point.cost for point in others], [point.times for point in others]
+        axes.plot(costs, times, linestyle="none", label=label, zorder=1, **OTHERS)
     axes.axhline(1.0, color=INK, linewidth=0.6, alpha=0.5)
     axes.set_yscale("log", base=2)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
     axes.set_xlabel("compute over that of teacher forcing B (×)", color=INK, fontsize=11)
     axes.set_ylabel("horizon over that of B+, mean of a method's places", color=INK, fontsize=11)
     legend: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0), "frameon": False, "fontsize": 8}
-    axes.legend(labelcolor=INK, ncols=columns, **legend)
+    axes.legend(labelcolor=INK, **legend)
     return figure
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from recycle_jax.report.methods import known_methods
-from recycle_jax.report.pareto import front, pareto_plot, pareto_points
+from recycle_jax.report.pareto import LEGEND_ROWS, Point, front, named, pareto_plot, pareto_points
 
 
 def entry(median, cost):
@@ -50,6 +50,25 @@ def test_the_legend_names_every_method_and_the_front(results):
     labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert labels[0] == "Pareto front" and len(labels) == len(points) + 1
     assert "8.00× error recycling, final recipe" in labels
+
+
+def test_of_many_methods_the_legend_names_complete_ones_first_and_counts_the_rest():
+    points = {f"part:{i}": Point(cost=1.5, times=100.0 - i, complete=False) for i in range(40)}
+    points |= {name: Point(cost=1.4, times=2.0, complete=True) for name in ("ours", "b_plus")}
+    figure = pareto_plot(points, known_methods(points))
+    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert len(labels) == LEGEND_ROWS and labels[-1] == "20 others (see the table)"
+    assert {"ours", "b_plus"} <= set(named(points)) and named(points)[0] == "part:0"
+
+
+def test_a_place_with_few_of_the_methods_is_left_out(results):
+    """Else no method but those few would have been measured in all places."""
+    results["summary"] |= {f"balls/flow/part:{i}": entry(32, 1.5) for i in range(8)}
+    before = pareto_points(results)
+    results["summary"] |= {"rain/flow/b_plus": entry(8, 1.4), "rain/flow/ours": entry(8, 1.5)}
+    results["summary"] |= {f"road/flow/part:{i}": entry(32, 1.5) for i in range(8)}
+    after = pareto_points(results)
+    assert after["b"].complete and after["ours"].complete and after["ours"].times == before["ours"].times
 
 
 def test_one_place_has_no_picture(results):
