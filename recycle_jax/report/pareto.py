@@ -26,7 +26,7 @@ SIZE = (9.4, 5.6)
 
 LEGEND_ROWS = 24
 
-OTHERS = {"marker": "o", "color": "#999999", "markersize": 4, "markerfacecolor": "none"}
+OTHERS: dict[str, Any] = {"marker": "o", "color": "#999999", "markersize": 4, "markerfacecolor": "none"}
 """Looks of the methods that have no name in the picture."""
 
 
