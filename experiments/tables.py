@@ -104,12 +104,12 @@ def _part(results: Mapping[str, Any], worlds: Collection[str], methods: Collecti
     return {**results, "summary": {name: entry for name, entry in results["summary"].items() if wanted(name)}}
 
 
-def _overview(worlds: Collection[str], methods: Collection[str] = ()) -> str:
-    return _markdown(overview_grid(_part(_results("compare"), worlds, methods)))
+def _overview(worlds: Collection[str]) -> str:
+    return _markdown(overview_grid(_part(_results("compare"), worlds)))
 
 
 def _short() -> str:
-    """The first page's, with the medians alone and in the order of `SHORT`."""
+    """The first page's, in the order of `SHORT`, without the numbers of places."""
     grid = overview_grid(_part(_results("compare"), WORLDS, SHORT))
     assert grid is not None
     names = [known_methods(SHORT)[method].name for method in SHORT]

@@ -85,12 +85,13 @@ def pareto_plot(points: Mapping[str, Point], methods: Mapping[str, Method]) -> F
         return None
     figure, axes = styled_axes(SIZE)
     _draw_front(axes, [points[name] for name in front(points)])
-    for name in named(points):
+    shown_by_name = named(points)
+    for name in shown_by_name:
         shown, point = methods[name], points[name]
         looks: dict[str, Any] = {"marker": shown.marker or "|", "color": shown.colour, "markersize": 8}
         looks["markerfacecolor"] = shown.colour if point.complete else "none"
         axes.plot([point.cost], [point.times], linestyle="none", label=_label(shown, point), **looks)
-    others = [point for name, point in points.items() if name not in named(points)]
+    others = [point for name, point in points.items() if name not in shown_by_name]
     if others:
         label = f"{len(others)} others (see the table)"
         costs, times = [point.cost for point in others], [point.times for point in others]
