@@ -20,7 +20,7 @@ import numpy as np
 
 from experiments.arena import Arena, Judge, Trained
 from experiments.filing import cell_path, is_there, publish, with_curves
-from experiments.judging import cell_measurement, held_out_loss, judge, probes, strip_frames
+from experiments.judging import anothers_errors, cell_measurement, held_out_loss, judge, probes, strip_frames
 from experiments.methods import METHODS, Method, require_known
 from experiments.phases import Job, train_base
 from recycle_jax.data.base import ClipSource
@@ -34,9 +34,13 @@ from recycle_jax.report.build import Media, Video, build_report
 from recycle_jax.report.filmstrips import Filmstrip, columns
 from recycle_jax.training.cost import Cost
 from recycle_jax.training.loop import Observer
+from recycle_jax.typing import Params
 
 PHASE = "--"
 """Between a method and one of its phases, in the names of checkpoints."""
+
+ANOTHER_SHARE, ANOTHER_SEED = 0.1, 2000
+"""The model whose errors every generator meets once: a B of this share of the updates, of a training seed so far on."""
 
 RIVALS = ("b_plus", "noise", "pushforward", "recycle_continued", "b")
 
@@ -238,7 +242,8 @@ def _finish_pair(
             _save_pictures(_picture_path(workdir, place, method), _shown(contest, place, seed, trained))
         for judging in missing:
             setting = contest.table[method.partition("+")[0]].setting
-            cell = {**_cell(place, seed, method, trained, judging), "setting": setting or method}
+            another = _another(place, seed, workdir)
+            cell = {**_cell(place, seed, method, trained, another, judging), "setting": setting or method}
             write_json(judging.path, cell)
             exits = float(np.median(cell["rollouts"]["exit_frame"]))
             workdir.log({"cell": judging.path.stem, "median_exit": exits})
@@ -311,9 +316,10 @@ def _train(
     return contest.table[name].run(job)
 
 
-def _cell(place: Arena, seed: int, method: str, trained: Trained, judging: _Judging) -> dict[str, Any]:
+def _cell(place: Arena, seed: int, method: str, trained: Trained, another: Params, judging: _Judging) -> dict[str, Any]:
     key, generator, judged_by = jax.random.key(10_000 + seed), trained.generator or place.generator, judging.judge()
     measurement = judge(generator, judged_by.monitor, trained.params, judged_by.starts, key)
+    met = anothers_errors(place.generator, another, judging.held_out, generator.context_frames)
     return {
         "world": place.world,
         "generator": place.kind,
@@ -323,7 +329,7 @@ def _cell(place: Arena, seed: int, method: str, trained: Trained, judging: _Judg
         "eval_domain": judging.domain,
         **cell_measurement(judged_by.monitor, measurement),
         "clean_loss": held_out_loss(generator, trained.params, judging.held_out),
-        "probes": probes(generator, trained.params, judged_by.starts, key),
+        "probes": probes(generator, trained.params, judged_by.starts, met, key),
         "bank": trained.bank,
         "rounds": trained.rounds,
         "cost": dataclasses.asdict(trained.cost),
@@ -345,6 +351,17 @@ def _keep(workdir: Workdir, place: Arena, seed: int, method: str, trained: Train
     for folder in workdir.checkpoints.glob(f"{glob.escape(name)}*"):
         if folder.name == name or folder.name.startswith(f"{name}{PHASE}"):
             shutil.rmtree(folder)
+
+
+def _another(place: Arena, seed: int, workdir: Workdir) -> Params:
+    """Another model of the same kind, whose training no method pays for: it only judges."""
+    updates = max(1, round(ANOTHER_SHARE * place.budget.base))
+    shorter = dataclasses.replace(place, budget=dataclasses.replace(place.budget, base=updates))
+    observer = _observer(workdir, place, seed, "another")
+    trained = _kept(
+        workdir, place, seed, "another", lambda: train_base(shorter, ANOTHER_SEED + seed, lambda phase: observer)
+    )
+    return trained.params
 
 
 def _short(policy: HistoryPolicy) -> str:

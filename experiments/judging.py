@@ -22,7 +22,7 @@ from recycle_jax.drift.bands import Bands, Extremes, Tolerance, calibrate
 from recycle_jax.drift.base import measure, measure_stream
 from recycle_jax.drift.cells import measured
 from recycle_jax.drift.monitor import Measurement, Monitor
-from recycle_jax.drift.probes import FOREIGN, diversity, response
+from recycle_jax.drift.probes import FOREIGN, diversity, response, response_between, rolled_over
 from recycle_jax.drift.statistics import IDENTITY, NONFINITE, Statistics
 from recycle_jax.generators.base import Generator, clean_example
 from recycle_jax.io.writers import read_json, write_json
@@ -36,6 +36,12 @@ CALIBRATION_SEED, CHECK_SEED, START_SEED, HELD_OUT_SEED = 1_000_001, 1_000_002, 
 
 PROBE_FRAMES = (1, 4, 16)
 """Frames after a foreign error at which it is looked at."""
+
+PROBE_ROWS = 32
+"""Rows that meet a foreign error."""
+
+ANOTHERS, ANOTHERS_AGE = "another model's", 8
+"""The foreign error that another model made, by so many steps of its own from real frames."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -132,19 +138,41 @@ def judge(generator: Generator, monitor: Monitor, params: Params, context: Frame
     return stream(generator, params, context, key, frames, monitor)
 
 
-def probes(generator: Generator, params: Params, starts: Frames, key: PRNGKey) -> dict[str, Any]:
-    """How a generator answers foreign errors, and how diverse its rollouts are, for a cell of a result file."""
-    responses, spread = jax.device_get(_probed(generator, params, starts, key))
+def probes(
+    generator: Generator, params: Params, starts: Frames, anothers: tuple[Frames, Frames], key: PRNGKey
+) -> dict[str, Any]:
+    """How a generator answers foreign errors, and how diverse its rollouts are, for a cell of a result file.
+
+    Args:
+        generator: who is probed.
+        params: its parameters.
+        starts: real starts of rollouts, `[rows, frames, h, w, c]`.
+        anothers: from `anothers_errors`.
+        key: of errors and rollouts.
+    """
+    responses, spread = jax.device_get(_probed(generator, params, starts, anothers, key))
     shown = {name: [float(f"{value:.3g}") for value in values] for name, values in responses.items()}
     return {"frames": list(PROBE_FRAMES), "responses": shown, "diversity": float(f"{float(spread):.3g}")}
 
 
 @functools.partial(jax.jit, static_argnames=("generator",))
-def _probed(generator: Generator, params: Params, starts: Frames, key: PRNGKey) -> tuple[dict[str, Any], Any]:
-    responses = {
-        name: response(generator, params, starts[:32], foreign, key, PROBE_FRAMES) for name, foreign in FOREIGN.items()
+def _probed(
+    generator: Generator, params: Params, starts: Frames, anothers: tuple[Frames, Frames], key: PRNGKey
+) -> tuple[dict[str, Any], Any]:
+    seen = {
+        name: response(generator, params, starts[:PROBE_ROWS], foreign, key, PROBE_FRAMES)
+        for name, foreign in FOREIGN.items()
     }
-    return responses, diversity(generator, params, starts[:8], key)
+    real, wrong = (clip[:, -generator.context_frames :] for clip in anothers)
+    seen[ANOTHERS] = response_between(generator, params, real, wrong, key, PROBE_FRAMES)
+    return seen, diversity(generator, params, starts[:8], key)
+
+
+def anothers_errors(another: Generator, params: Params, source: ClipSource, context: int) -> tuple[Frames, Frames]:
+    """Clips that nothing trained on, real and with another model's errors, for generators of up to `context` frames."""
+    real = source.batch(0, PROBE_ROWS, max(context, another.context_frames) + ANOTHERS_AGE).clip
+    made = jax.jit(functools.partial(rolled_over, another, age=ANOTHERS_AGE))
+    return real, made(params, real, key=jax.random.key(8))
 
 
 def held_out_loss(generator: Generator, params: Params, source: ClipSource, rows: int = 256) -> float:

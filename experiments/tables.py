@@ -8,7 +8,7 @@ is. A test makes them again, so that no table can say anything but what the comm
 
 import dataclasses
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,8 @@ from recycle_jax.report.answer import paired_grid
 from recycle_jax.report.domains import domains_grid
 from recycle_jax.report.grid import Column, Entry, Grid, Section, as_markdown
 from recycle_jax.report.methods import known_methods
-from recycle_jax.report.overview import overview_grid
+from recycle_jax.report.overview import measured, overview_grid
+from recycle_jax.report.places import cells_of
 from recycle_jax.report.tables import markdown_table
 
 HERE = Path(__file__).parent
@@ -119,6 +120,34 @@ def _short() -> str:
     return _markdown(dataclasses.replace(grid, sections=[dataclasses.replace(section, rows=rows)]))
 
 
+def _foreign() -> str:
+    """What is left of each kind of foreign error, method by method and place by place."""
+    results = _results("compare")
+    cells = cells_of(results)
+    kinds = dict.fromkeys(kind for cell in results["cells"] for kind in cell["probes"]["responses"])
+    places = {place: entries for place, entries in measured(results).items() if place.world in WORLDS}
+    names = known_methods(SHORT)
+    rows = [
+        [
+            Entry(main=names[name].name),
+            *(_left(cells.get(entries.get(name, ""), []), kinds) for entries in places.values()),
+        ]
+        for name in SHORT
+        if name != "real"
+    ]
+    columns = [Column(title="method", number=False), *(Column(title=place.title) for place in places)]
+    return as_markdown(Grid(columns=columns, sections=[Section(title=", ".join(kinds), rows=rows)]))
+
+
+def _left(cells: Sequence[Mapping[str, Any]], kinds: Collection[str]) -> Entry:
+    """The last frame's response to every kind, means over the seeds that met it."""
+    if not cells:
+        return Entry(main=wording.UNKNOWN)
+    seen = [cell["probes"]["responses"] for cell in cells]
+    met = [[responses[kind][-1] for responses in seen if kind in responses] for kind in kinds]
+    return Entry(main=", ".join(wording.short(float(np.mean(m)), 2) if m else wording.UNKNOWN for m in met))
+
+
 def _apebench() -> str:
     """Error of every seed of each method, scenario by scenario; the lowest mean in bold."""
     scenarios = _results("apebench")["scenarios"]
@@ -146,6 +175,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "compare": lambda: _overview(WORLDS),
     "stochastic": lambda: _overview(STOCHASTIC),
     "paired": lambda: _markdown(paired_grid(_results("compare"))),
+    "foreign": _foreign,
     "apebench": _apebench,
     "domains": lambda: _markdown(domains_grid(_results("compare"))),
 }

@@ -55,11 +55,44 @@ def response(
     """Equation (1) at the given frames, counted from 1, `[len(frames)]`, averaged over the rows of `context`."""
     of_error, of_rollout = jax.random.split(key)
     seen = context[:, -generator.context_frames :]
-    wrong = foreign(seen, of_error)
+    return response_between(generator, params, seen, foreign(seen, of_error), of_rollout, frames)
+
+
+def response_between(
+    generator: Generator, params: Params, seen: Frames, wrong: Frames, key: PRNGKey, frames: tuple[int, ...]
+) -> Frames:
+    """Equation (1) for two contexts `[b, context, h, w, c]`, real and with an error, where the error is at hand."""
     steps = _whole(generator, max(frames))
-    apart = rollout(generator, params, wrong, of_rollout, steps) - rollout(generator, params, seen, of_rollout, steps)
+    apart = rollout(generator, params, wrong, key, steps) - rollout(generator, params, seen, key, steps)
     size = jnp.mean(jnp.square(wrong - seen))
     return jnp.stack([jnp.mean(jnp.square(apart[:, n - 1])) / jnp.maximum(size, 1e-12) for n in frames])
+
+
+def rolled_over(generator: Generator, params: Params, clip: Frames, age: int, key: PRNGKey) -> Frames:
+    """A clip whose last frames are a generator's own: with the errors of another model than the one that is probed.
+
+    Args:
+        generator: who makes them.
+        params: its parameters.
+        clip: `[b, t, h, w, c]` real, with at least `generator.context_frames + age` frames.
+        age: how many frames are made.
+        key: of the rollout.
+
+    Returns:
+        `[b, t, h, w, c]`.
+
+    Raises:
+        ValueError: if the clip is too short.
+    """
+    need = generator.context_frames + age
+    if clip.shape[1] < need:
+        raise ValueError(
+            f"clips of {clip.shape[1]} frames are shorter than context_frames + age = {generator.context_frames} + "
+            f"{age} = {need}: draw longer clips or make fewer frames"
+        )
+    real = clip[:, :-age]
+    made = rollout(generator, params, real[:, -generator.context_frames :], key, _whole(generator, age))[:, :age]
+    return jnp.concatenate([real, made], axis=1)
 
 
 def diversity(

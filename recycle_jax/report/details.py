@@ -46,11 +46,14 @@ def laws_grid(results: Mapping[str, Any]) -> Grid:
 
 
 def probes_grid(results: Mapping[str, Any]) -> Grid | None:
-    """Returns what is left of foreign errors after some frames, and how diverse rollouts are; None if not measured."""
+    """Returns what is left of foreign errors after some frames, and how diverse rollouts are; None if not measured.
+
+    A mean is over the cells of an entry that met the kind of error.
+    """
     probed = [cell["probes"] for cell in results.get("cells") or [] if cell.get("probes")]
     if not probed:
         return None
-    kinds, frames = list(probed[0]["responses"]), probed[0]["frames"]
+    kinds, frames = list(dict.fromkeys(kind for probe in probed for kind in probe["responses"])), probed[0]["frames"]
     after = ", ".join(wording.count(frame) for frame in frames)
     columns = (
         METHOD,
@@ -61,14 +64,17 @@ def probes_grid(results: Mapping[str, Any]) -> Grid | None:
 
     def row(name: str, entry: str) -> list[Entry]:
         seen = [cell["probes"] for cell in cells.get(entry, []) if cell.get("probes")]
-        if not seen:
-            return [Entry(main=name), *(Entry(main=wording.UNKNOWN) for _ in columns[1:])]
-        means = [np.mean([probe["responses"][kind] for probe in seen], axis=0) for kind in kinds]
-        left = [", ".join(wording.short(value, 2) for value in mean) for mean in means]
-        spread = wording.short(float(np.mean([probe["diversity"] for probe in seen])), 2)
-        return [Entry(main=name), *(Entry(main=text) for text in left), Entry(main=spread)]
+        spread = [probe["diversity"] for probe in seen]
+        shown = wording.short(float(np.mean(spread)), 2) if spread else wording.UNKNOWN
+        return [Entry(main=name), *(Entry(main=_left(seen, kind)) for kind in kinds), Entry(main=shown)]
 
     return _per_entry(results, columns, row)
+
+
+def _left(probed: Sequence[Mapping[str, Any]], kind: str) -> str:
+    """The mean response to a kind of error, frame by frame."""
+    met = [probe["responses"][kind] for probe in probed if kind in probe["responses"]]
+    return ", ".join(wording.short(value, 2) for value in np.mean(met, axis=0)) if met else wording.UNKNOWN
 
 
 def law_in_words(growth: Mapping[str, Any]) -> str:

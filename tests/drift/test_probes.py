@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from recycle_jax.drift.probes import FOREIGN, diversity, response, white
+from recycle_jax.drift.probes import FOREIGN, diversity, response, response_between, rolled_over, white
 from recycle_jax.generators.base import slide
 from recycle_jax.generators.predictor import Predictor
 from recycle_jax.models.base import Network
@@ -60,3 +60,23 @@ def test_diversity_is_the_share_of_the_draws():
     much = diversity(Wanders(strength=5.0), None, starts(), jax.random.key(0), frame=4)
     assert float(quiet) == pytest.approx(0.0, abs=1e-9) and 0.0 < float(little) < 0.1
     assert float(much) == pytest.approx(1.0, abs=0.2)
+
+
+def test_a_response_to_an_error_at_hand_is_the_response_to_one_that_is_made():
+    of_error, of_rollout = jax.random.split(jax.random.key(0))
+    seen = starts()[:, -2:]
+    args = times(0.7), jnp.float32(0.7)
+    at_hand = response_between(*args, seen, white(seen, of_error), of_rollout, (1, 4))
+    np.testing.assert_array_equal(at_hand, response(*args, starts(), white, jax.random.key(0), (1, 4)))
+
+
+def test_another_model_makes_the_last_frames_and_leaves_the_first():
+    clip = jax.random.uniform(jax.random.key(1), (2, 6, 4, 4, 3))
+    made = rolled_over(times(0.5), jnp.float32(0.5), clip, 3, jax.random.key(0))
+    np.testing.assert_array_equal(made[:, :3], clip[:, :3])
+    np.testing.assert_allclose(made[:, 3:], clip[:, 2:3] * jnp.array([0.5, 0.25, 0.125])[None, :, None, None, None])
+
+
+def test_another_model_needs_real_frames_before_its_own():
+    with pytest.raises(ValueError, match=r"clips of 6 frames are shorter than .* 2 \+ 5 = 7"):
+        rolled_over(times(0.5), jnp.float32(0.5), jnp.zeros((2, 6, 4, 4, 3)), 5, jax.random.key(0))
