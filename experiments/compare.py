@@ -56,7 +56,7 @@ from experiments.domains import DOMAINS, STOCHASTIC, WORLDS
 from experiments.filing import settings_taken_over, take_over
 from experiments.judging import HELD_OUT_SEED, Judging
 from experiments.methods import Method, require_known
-from experiments.remedies import CONTROLS, EARLIER, REMEDIES, RIVALS, family_of
+from experiments.remedies import CONTROLS, EARLIER, FASTER, REMEDIES, RIVALS, family_of
 from experiments.worlds import true_continuation, world_judge
 from recycle_jax.cli import parse
 from recycle_jax.data.worlds.base import DecodableWorld
@@ -71,7 +71,15 @@ START_FRAMES = 12
 
 ALL_WORLDS = {**WORLDS, **STOCHASTIC}
 STAGES = ("screening", "final", "domains")
-COMPARED = {"b", "b_plus", "cooled", *map(family_of, RIVALS), *map(family_of, EARLIER), *map(family_of, CONTROLS)} - {
+COMPARED = {
+    "b",
+    "b_plus",
+    "cooled",
+    *map(family_of, RIVALS),
+    *map(family_of, EARLIER),
+    *FASTER,
+    *map(family_of, CONTROLS),
+} - {
     "dagger",
     "ours",
 }

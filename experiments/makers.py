@@ -52,6 +52,9 @@ LIBRARY = 4096
 EARLY = 0.5
 """Share of B's updates after which a remedy begins, where it begins early."""
 
+FAST = 4e-3
+"""Learning rate of what continues a half-trained B, where it does not slow down for that."""
+
 OWN = 0.5
 """What a network is told of a history of its own, where it is told."""
 
@@ -106,6 +109,16 @@ def early(
 ) -> Method:
     """A remedy from a B of half the updates, or as many of another policy, at the same total cost."""
     return dataclasses.replace(method, run=lambda job: method.run(beginning_at(job, EARLY, first)))
+
+
+def at_rate(method: Method, rate: float = FAST) -> Method:
+    """A remedy that learns at another rate from where B, or what is in B's place, ends."""
+
+    def run(job: Job) -> Trained:
+        budget = dataclasses.replace(job.arena.budget, tune_rate=rate)
+        return method.run(dataclasses.replace(job, arena=dataclasses.replace(job.arena, budget=budget)))
+
+    return dataclasses.replace(method, run=run)
 
 
 def told_own(method: Method) -> Method:

@@ -2,7 +2,7 @@
 
 An id is `FAMILY` or `FAMILY=SETTING`. Screening picks one setting a family, by the rule of `experiments.choosing`, and
 every family has at most four: equal tuning. Those that were thought of last (`TOLD`, `GUESSED`, `COLD`, `GROWN`,
-`EARLIER`) make 23 of the recipe, and five of one rival. What is taken apart in recycling (`ABLATIONS`, `FAMILY:PIECE`)
+`EARLIER`) make 25 of the recipe, and five of one rival. What is taken apart in recycling (`ABLATIONS`, `FAMILY:PIECE`)
 and what it must beat (`CONTROLS`) change one thing in that recipe; ablations are not chosen from, all of them are
 shown. Sources of the methods are in the modules of `recycle_jax.policies`, `recycle_jax.generators` and
 `recycle_jax.errors` that hold them.
@@ -21,6 +21,7 @@ from experiments.makers import (
     anchored_and_recycled,
     another,
     as_it_was,
+    at_rate,
     by_itself,
     by_phase,
     cold,
@@ -214,6 +215,8 @@ ABLATIONS: dict[str, Method] = {
     "ours:near": in_recipe(METHODS["recycle"], usual=NEAR),
     "ours:discrete": in_recipe(METHODS["recycle"], wrap=through_codes),
     "ours:trusted": in_recipe(recycled(trust=0.4)),
+    "ours:fast": at_rate(in_recipe(METHODS["recycle"])),
+    "ours:fast,trusted": at_rate(in_recipe(recycled(trust=0.4))),
     "ours:early": in_recipe(METHODS["recycle"], first=TeacherForcing()),
     "ours:early,cool": Method(
         run=in_recipe(METHODS["recycle"], temperature=0.5, first=TeacherForcing()).run, refuses=draws_nothing
@@ -282,6 +285,7 @@ EARLIER: dict[str, Method] = {
     "ours=mended,cold,relayed,corrupted": in_recipe(recycled(mended=0.5, corrupted=CorruptedHistory())),
     "ours=mended,cold,relayed,discrete": in_recipe(recycled(mended=0.5), wrap=through_codes),
     "ours=mended,cold,relayed,trusted": in_recipe(recycled(mended=0.5, trust=0.4)),
+    "ours=mended,cold,relayed,trusted,fast": at_rate(in_recipe(recycled(mended=0.5, trust=0.4))),
     "scheduled_early": early(cold(RIVALS["scheduled=0.5"])),
     "forcing_early": early(cold(RIVALS["forcing=weak,stabilised"])),
     "relay_early": early(cold(RIVALS["relay=8"])),
@@ -290,9 +294,17 @@ EARLIER: dict[str, Method] = {
 }
 """The recipe from a B of half the updates on, for the same total cost, with a flow that draws nothing; the same after a
 relay in B's place, with cases of up to .03 from the clip, of up to .01 only, with three clean rows a case, with a
-network that is told of its own frames, with clean rows that are corrupted, and with a history made of codes. Then the
-four best rivals early and cold, each as a remedy of its own beside the setting chosen for it, and the relay that is
+network that is told of its own frames, with clean rows that are corrupted, with a history made of codes, with far cases
+of less weight, and with these at four times the rate. Then the four best rivals early and cold, each as a remedy of its own beside the setting chosen for it, and the relay that is
 there from the first update on, as in the recipe."""
+
+FASTER: dict[str, Method] = {
+    "b_plus:fast": at_rate(METHODS["b_plus"]),
+    "relay_early:fast": at_rate(EARLIER["relay_early"]),
+    "scheduled_early:fast": at_rate(EARLIER["scheduled_early"]),
+    "corrupt_early:fast": at_rate(EARLIER["corrupt_early"]),
+}
+"""B+ and the best early rivals at the rate that was found for ours; each a remedy of its own."""
 
 COOLED: dict[str, Method] = {
     "ours=loose,cooled": by_itself(OURS["ours=loose"], twin="ours=loose"),
@@ -326,6 +338,7 @@ REMEDIES: dict[str, Method] = {
     **COLD,
     **GROWN,
     **EARLIER,
+    **FASTER,
     **ABLATIONS,
     **CONTROLS,
     **BYSTANDERS,
