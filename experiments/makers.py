@@ -52,7 +52,7 @@ LIBRARY = 4096
 EARLY = 0.5
 """Share of B's updates after which a remedy begins, where it begins early."""
 
-FAST = 4e-3
+FAST = 8e-3
 """Learning rate of what continues a half-trained B, where it does not slow down for that."""
 
 OWN = 0.5
