@@ -295,8 +295,8 @@ EARLIER: dict[str, Method] = {
 """The recipe from a B of half the updates on, for the same total cost, with a flow that draws nothing; the same after a
 relay in B's place, with cases of up to .03 from the clip, of up to .01 only, with three clean rows a case, with a
 network that is told of its own frames, with clean rows that are corrupted, with a history made of codes, with far cases
-of less weight, and with these at eight times the rate. Then the four best rivals early and cold, each as a remedy of its
-own beside the setting chosen for it, and the relay that is there from the first update on, as in the recipe."""
+of less weight, and with these at eight times the rate. Then the four best rivals early and cold, each as a remedy of
+its own beside the setting chosen for it, and the relay that is there from the first update on, as in the recipe."""
 
 FASTER: dict[str, Method] = {
     "b_plus:fast": at_rate(METHODS["b_plus"]),
