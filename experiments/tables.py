@@ -45,6 +45,7 @@ SHORT = (
     "svi_shot",
     "relay",
     "ours",
+    "ours:fast,trusted",
     "real",
 )
 """Methods of the table on the first page: each family as the screening chose it, without parts and controls."""
