@@ -48,7 +48,8 @@ SHORT = (
     "ours:fast,trusted",
     "real",
 )
-"""Methods of the table on the first page: each family as the screening chose it, without parts and controls."""
+"""Methods of the table on the first page: each family as the screening chose it, and ours as it will be; without parts
+and controls."""
 
 SCENARIOS = {
     "ks": "Kuramoto-Sivashinsky",

@@ -10,7 +10,7 @@ from experiments.compare import COMPARED, Config, _arenas, final_table, smoke, t
 from experiments.contest import Share
 from experiments.domains import STOCHASTIC, WORLDS
 from experiments.judging import Judging
-from experiments.makers import cold, early, flows_only, in_recipe
+from experiments.makers import FAST, at_rate, cold, early, flows_only, in_recipe
 from experiments.methods import Method, registered
 from experiments.phases import Job, beginning_at
 from experiments.remedies import ABLATIONS, REMEDIES, RIVALS, family_of
@@ -119,6 +119,20 @@ def test_a_remedy_that_begins_early_costs_the_same():
     assert seen[-1].arena.generator == "a predictor", "which draws nothing anyway"
 
 
+def test_a_remedy_at_another_rate_differs_in_nothing_else():
+    place = Place("balls", "predictor", budget=Budget(base=1000))
+    job = Job(arena=place, start=lambda: None, seed=0, observing=None, base_of=None, base_after=None)
+    seen = []
+    spy = Method(run=lambda job: seen.append(job) or Trained(params={}, cost=Cost()), refuses=flows_only, setting="x")
+    faster = at_rate(spy)
+    faster.run(job)
+    budget = dataclasses.replace(place.budget, tune_rate=FAST)
+    assert seen[0].arena == dataclasses.replace(place, budget=budget)
+    assert dataclasses.replace(seen[0], arena=place).__dict__ == job.__dict__
+    assert dataclasses.replace(faster, run=spy.run) == spy
+    assert {"b_plus:fast", "relay_early:fast"} <= COMPARED
+
+
 def test_a_relay_takes_the_place_of_b():
     """What the recipe begins with, at B's price; a policy that costs more is refused."""
     asked = []
@@ -150,7 +164,7 @@ def test_a_relay_takes_the_place_of_b():
 def test_every_family_is_tuned_alike():
     counts = dict(trials(Config()))
     assert {counts[family_of(name)] for name in RIVALS} <= {1, 2, 3, 4, 5}
-    assert (counts["ours"], counts["pushforward"]) == (24, 5), "more than four are shown as what they are"
+    assert (counts["ours"], counts["pushforward"]) == (25, 5), "more than four are shown as what they are"
     assert all(counts[name] == 1 for name in ABLATIONS), "ablations are shown, not chosen from"
 
 
