@@ -240,9 +240,9 @@ def _finish_pair(
         trained = _train(contest, place, seed, method, workdir, places)
         if seed == contest.seeds[0]:
             _save_pictures(_picture_path(workdir, place, method), _shown(contest, place, seed, trained))
+        another = _another(place, seed, workdir)
         for judging in missing:
             setting = contest.table[method.partition("+")[0]].setting
-            another = _another(place, seed, workdir)
             cell = {**_cell(place, seed, method, trained, another, judging), "setting": setting or method}
             write_json(judging.path, cell)
             exits = float(np.median(cell["rollouts"]["exit_frame"]))

@@ -171,8 +171,10 @@ def _probed(
 def anothers_errors(another: Generator, params: Params, source: ClipSource, context: int) -> tuple[Frames, Frames]:
     """Clips that nothing trained on, real and with another model's errors, for generators of up to `context` frames."""
     real = source.batch(0, PROBE_ROWS, max(context, another.context_frames) + ANOTHERS_AGE).clip
-    made = jax.jit(functools.partial(rolled_over, another, age=ANOTHERS_AGE))
-    return real, made(params, real, key=jax.random.key(8))
+    return real, _rolled_over(another, params, real, ANOTHERS_AGE, jax.random.key(8))
+
+
+_rolled_over = jax.jit(rolled_over, static_argnames=("generator", "age"))
 
 
 def held_out_loss(generator: Generator, params: Params, source: ClipSource, rows: int = 256) -> float:
