@@ -176,7 +176,7 @@ def smoke() -> Command:
         methods=("b", "ours=braked", "ours=loose"),
         screening_worlds=("balls",),
         screening_seeds=(100,),
-        run_off_worlds=("digits",),
+        run_off_worlds=("balls",),  # whose cells are there: another world would compile everything once more
         run_off_within=0.0,
         screening_budget=Budget(base=20, extra=1.0, rows=8),
         seeds=(0,),

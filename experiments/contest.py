@@ -19,7 +19,7 @@ import jax
 import numpy as np
 
 from experiments.arena import Arena, Judge, Trained
-from experiments.filing import cell_path, is_there, publish, with_curves
+from experiments.filing import cell_path, is_there, known_of_curves, publish
 from experiments.judging import anothers_errors, cell_measurement, held_out_loss, judge, probes, strip_frames
 from experiments.methods import METHODS, Method, require_known
 from experiments.phases import Job, train_base
@@ -190,7 +190,7 @@ def assemble(
             name: method.setting for name, method in contest.table.items() if method.setting not in ("", name)
         },
         "cells": cells,
-        "summary": with_curves(summarise(cells, bands), workdir, cells, bands),
+        "summary": summarise(cells, bands, known=known_of_curves(workdir, cells, bands)),
         "headline": headline(cells, bands, method=contest.headline_method, rivals=contest.rivals),
     }
     write_json(workdir.results, results)

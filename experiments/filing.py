@@ -13,14 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from recycle_jax.drift.bands import Bands
-from recycle_jax.drift.summary import grouped
+from recycle_jax.drift.summary import FROM_CURVES, grouped
 from recycle_jax.io.files import write_bytes
 from recycle_jax.io.workdir import Workdir
 from recycle_jax.io.writers import plain, read_json, write_json
 from recycle_jax.report.failures import rollout_failures
-
-FROM_CURVES = ("growth", "dynamics_ratio", "retention")
-"""Of an entry of the summary, what needs the curves of single rollouts."""
 
 
 def cell_path(workdir: Workdir, world: str, kind: str, method: str, seed: int, suffix: str = "") -> Path:
@@ -97,24 +94,23 @@ def settings_taken_over(workdir: Workdir) -> dict[str, str]:
     return settings
 
 
-def with_curves(
-    summary: dict[str, Any], workdir: Workdir, cells: Sequence[Mapping[str, Any]], bands: Mapping[str, Bands]
-) -> dict[str, Any]:
-    """The summary, with what was concluded from single curves where these are no longer there.
+def known_of_curves(
+    workdir: Workdir, cells: Sequence[Mapping[str, Any]], bands: Mapping[str, Bands]
+) -> dict[str, dict[str, Any]]:
+    """Entry -> what was concluded from its single curves, where these are no longer there; for `summarise`.
 
     Raises:
         ValueError: if a world's bands are others than those by which taken-over cells were judged.
     """
-    earlier, groups = _taken_over(workdir), grouped(cells)
+    earlier = _taken_over(workdir)
     for world in {cell["world"] for cell in cells if _is_slim(cell)}:
         if earlier["bands"].get(world, bands[world].sha) != bands[world].sha:
             raise ValueError(f"the bands of {world} have changed since its cells were published: remove those cells")
-    kept = {
-        name: {**entry, **{key: earlier["summary"][name][key] for key in FROM_CURVES}}
-        for name, entry in summary.items()
-        if all(map(_is_slim, groups[name])) and earlier["summary"].get(name, {}).get("seeds") == entry["seeds"]
+    return {
+        name: {key: earlier["summary"][name][key] for key in FROM_CURVES}
+        for name, members in grouped(cells).items()
+        if all(map(_is_slim, members)) and earlier["summary"].get(name, {}).get("seeds") == len(members)
     }
-    return {**summary, **kept}
 
 
 def _taken_over(workdir: Workdir) -> dict[str, Any]:

@@ -11,6 +11,7 @@ another length than most of that method's cells: horizons of different limits ar
 
 import collections
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,9 @@ from recycle_jax.drift.horizon import horizon, horizon_ratio, paired_test, survi
 from recycle_jax.drift.statistics import DISTANCE
 
 Cell = Mapping[str, Any]
+FROM_CURVES = ("growth", "dynamics_ratio", "retention")
+"""Of an entry, what needs the curves of single rollouts."""
+
 COSTS = ("train_flops", "harvest_flops", "eval_flops_used_for_choices")
 
 
@@ -48,7 +52,12 @@ def grouped(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
 
 
 def summarise(
-    cells: Sequence[Cell], bands: Mapping[str, Bands], *, seed: int = 0, law_resamples: int = 200
+    cells: Sequence[Cell],
+    bands: Mapping[str, Bands],
+    *,
+    seed: int = 0,
+    law_resamples: int = 200,
+    known: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> dict[str, dict[str, Any]]:
     """Returns the `summary` of a result file.
 
@@ -57,6 +66,8 @@ def summarise(
         bands: world -> its bands.
         seed: of the bootstrap; the same cells and seed give the same numbers.
         law_resamples: votes on the law of growth; about 6 ms of a core each.
+        known: entry -> its values under `FROM_CURVES`, for entries whose cells have lost the curves of single rollouts;
+            they are taken as they are.
 
     Raises:
         ValueError: if a cell's world has no bands.
@@ -65,10 +76,12 @@ def summarise(
     if missing:
         raise ValueError(f"no bands for worlds {sorted(missing)}, only for {sorted(bands)}: calibrate them first")
     groups = grouped(cells)
-    return {
-        name: _entry(members, bands[members[0]["world"]], _baseline_cost(groups, name), seed, law_resamples)
-        for name, members in groups.items()
-    }
+
+    def entry(name: str, members: Sequence[Cell]) -> dict[str, Any]:
+        baseline = _baseline_cost(groups, name)
+        return _entry(members, bands[members[0]["world"]], baseline, seed, law_resamples, known.get(name))
+
+    return {name: entry(name, members) for name, members in groups.items()}
 
 
 def headline(
@@ -107,7 +120,12 @@ def headline(
 
 
 def _entry(
-    cells: Sequence[Cell], bands: Bands, baseline: float | None, seed: int, law_resamples: int
+    cells: Sequence[Cell],
+    bands: Bands,
+    baseline: float | None,
+    seed: int,
+    law_resamples: int,
+    known: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
     exits = [exits_of(cell) for cell in cells]
@@ -117,13 +135,19 @@ def _entry(
         "horizon_frames": horizon(exits, frames, rng),
         "survival": survival(exits, frames),
         "causes": _causes(cells),
-        "growth": _growth(cells, bands, rng, law_resamples),
-        "dynamics_ratio": _curve_ratio(cells, "motion", bands.means["motion"], frames, rng),
-        "retention": _curve_ratio(cells, "retention", 1.0, frames, rng),
+        **(_from_curves(cells, bands, frames, rng, law_resamples) if known is None else known),
         "cost_over_B": cost / baseline if cost is not None and baseline else None,
         "tuning_trials": max((cell.get("tuning_trials") or 0 for cell in cells), default=0),
         "seeds": len(cells),
     }
+
+
+def _from_curves(
+    cells: Sequence[Cell], bands: Bands, frames: int, rng: np.random.Generator, law_resamples: int
+) -> dict[str, Any]:
+    growing = _growth(cells, bands, rng, law_resamples)
+    motion = _curve_ratio(cells, "motion", bands.means["motion"], frames, rng)
+    return dict(zip(FROM_CURVES, (growing, motion, _curve_ratio(cells, "retention", 1.0, frames, rng)), strict=True))
 
 
 def _growth(cells: Sequence[Cell], bands: Bands, rng: np.random.Generator, resamples: int) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments.filing import cell_path, publish, settings_taken_over, take_over, with_curves
+from experiments.filing import cell_path, known_of_curves, publish, settings_taken_over, take_over
 from recycle_jax.drift.bands import Bands
 from recycle_jax.drift.summary import summarise
 from recycle_jax.io.workdir import open_workdir
@@ -97,7 +97,7 @@ def test_laws_survive_the_curves_that_they_were_read_from(published, workdir):
     alone = summarise(slim, bands)
     name = "balls/flow/ours"
     assert alone[name]["dynamics_ratio"] != earlier["summary"][name]["dynamics_ratio"], "else there is nothing to keep"
-    kept = with_curves(alone, workdir, slim, bands)
+    kept = summarise(slim, bands, known=known_of_curves(workdir, slim, bands))
     for entry in ("growth", "dynamics_ratio", "retention", "horizon_frames", "survival"):
         assert kept[name][entry] == earlier["summary"][name][entry]
 
@@ -105,8 +105,7 @@ def test_laws_survive_the_curves_that_they_were_read_from(published, workdir):
 def test_an_entry_with_another_seed_is_read_anew(published, workdir):
     take_over(published, workdir, "small", FRAMES)
     more = [*json.loads(published.read_text())["cells"], cell(2)]
-    alone = summarise(more, {"balls": BANDS})
-    assert with_curves(alone, workdir, more, {"balls": BANDS})["balls/flow/ours"] == alone["balls/flow/ours"]
+    assert "balls/flow/ours" not in known_of_curves(workdir, more, {"balls": BANDS})
 
 
 def test_other_bands_and_presets_are_refused(published, workdir):
@@ -116,11 +115,10 @@ def test_other_bands_and_presets_are_refused(published, workdir):
     slim = json.loads(published.read_text())["cells"]
     other = dataclasses.replace(BANDS, statistics={**BANDS.statistics, "distance": (0.0, 0.02)})
     with pytest.raises(ValueError, match="bands of balls have changed"):
-        with_curves(summarise(slim, {"balls": other}), workdir, slim, {"balls": other})
+        known_of_curves(workdir, slim, {"balls": other})
 
 
 def test_without_anything_taken_over_nothing_changes(workdir):
     cells = [cell(0)]
-    summary = summarise(cells, {"balls": BANDS})
-    assert with_curves(summary, workdir, cells, {"balls": BANDS}) == summary
+    assert known_of_curves(workdir, cells, {"balls": BANDS}) == {}
     assert settings_taken_over(workdir) == {}
