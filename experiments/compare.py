@@ -168,15 +168,15 @@ class Command:
 
 
 def smoke() -> Command:
-    """Through the same code in about a minute: all three stages, two settings of the recipe."""
+    """Through the same code in a minute or two: all three stages, two settings of the recipe, the cheapest world."""
     quick = Judging(max_frames=16, rollouts=4, real_rollouts=40)
     config = Config(
-        worlds=("balls",),
+        worlds=("heartbeat",),
         kinds=("predictor",),
         methods=("b", "ours=braked", "ours=loose"),
-        screening_worlds=("balls",),
+        screening_worlds=("heartbeat",),
         screening_seeds=(100,),
-        run_off_worlds=("balls",),  # whose cells are there: another world would compile everything once more
+        run_off_worlds=("heartbeat",),  # its cells are there; another world would compile everything once more
         run_off_within=0.0,
         screening_budget=Budget(base=20, extra=1.0, rows=8),
         seeds=(0,),
