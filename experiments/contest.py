@@ -292,9 +292,10 @@ def _train(
         observing = functools.partial(_observer, workdir, place, seed)
         return _kept(workdir, place, seed, "b", lambda: train_base(place, seed, observing))
 
-    def base_after(updates: int, policy: HistoryPolicy) -> Trained:
-        name = f"{_short(policy)}@{updates}"
-        shorter = dataclasses.replace(place, budget=dataclasses.replace(place.budget, base=updates))
+    def base_after(updates: int, policy: HistoryPolicy, rate: float = place.budget.base_rate) -> Trained:
+        name = f"{_short(policy)}@{updates}" + (f",{rate:g}" if rate != place.budget.base_rate else "")
+        budget = dataclasses.replace(place.budget, base=updates, base_rate=rate)
+        shorter = dataclasses.replace(place, budget=budget)
         observer = _observer(workdir, place, seed, name)
         return _kept(workdir, place, seed, name, lambda: train_base(shorter, seed, lambda phase: observer, policy))
 

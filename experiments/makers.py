@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from experiments.arena import Arena, Trained, build_generator, gate_of
 from experiments.methods import Method, registered
-from experiments.phases import Job, beginning_at, recycle_with, scratch_with, tune_with
+from experiments.phases import Job, beginning_at, learning_at, recycle_with, scratch_with, tune_with
 from recycle_jax import flow_matching as fm
 from recycle_jax.data.worlds.base import project
 from recycle_jax.errors.algebra import entry_error
@@ -53,7 +53,7 @@ EARLY = 0.5
 """Share of B's updates after which a remedy begins, where it begins early."""
 
 FAST = 8e-3
-"""Learning rate of what continues a half-trained B, where it does not slow down for that."""
+"""A learning rate at which networks of this size learn more in the same updates than at the budget's."""
 
 OWN = 0.5
 """What a network is told of a history of its own, where it is told."""
@@ -112,6 +112,11 @@ def early(
 
 
 def at_rate(method: Method, rate: float = FAST) -> Method:
+    """A remedy that learns at another rate, from the first update on."""
+    return dataclasses.replace(method, run=lambda job: method.run(learning_at(job, rate)))
+
+
+def recycling_at(method: Method, rate: float = FAST) -> Method:
     """A remedy that learns at another rate from where B, or what is in B's place, ends."""
 
     def run(job: Job) -> Trained:

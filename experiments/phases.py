@@ -53,7 +53,8 @@ class Job:
         seed: of training.
         observing: who is told of each phase.
         base_of: B of another seed, trained where it is not there yet.
-        base_after: what stands in B's place after so many updates of a policy, with a schedule of that length.
+        base_after: what stands in B's place after so many updates of a policy, with a schedule of that length; `rate=`
+            for another learning rate than the budget's.
         others: the contest's other arenas, each with its own `base_of`, for what learns from several.
         first_batch: number of the first batch of what goes on from there.
     """
@@ -63,7 +64,7 @@ class Job:
     seed: int
     observing: Observing
     base_of: Callable[[int], Trained]
-    base_after: Callable[[int, HistoryPolicy], Trained]
+    base_after: Callable[..., Trained]
     others: Callable[[], Sequence[tuple[Arena, Callable[[int], Trained]]]] = tuple
     first_batch: int = SECOND_PHASE
 
@@ -131,6 +132,14 @@ def beginning_at(
     arena = dataclasses.replace(job.arena, budget=earlier)
     start = functools.cache(functools.partial(job.base_after, updates, policy))
     return dataclasses.replace(job, arena=arena, start=start)
+
+
+def learning_at(job: Job, rate: float) -> Job:
+    """The job at one learning rate from the first update to the last, B or what stands in its place included."""
+    budget = dataclasses.replace(job.arena.budget, base_rate=rate, tune_rate=rate)
+    arena, base_after = dataclasses.replace(job.arena, budget=budget), functools.partial(job.base_after, rate=rate)
+    start = functools.cache(functools.partial(base_after, budget.base, TeacherForcing()))
+    return dataclasses.replace(job, arena=arena, start=start, base_after=base_after)
 
 
 def _require_price_of_clean(arena: Arena, policy: HistoryPolicy) -> None:

@@ -45,7 +45,7 @@ SHORT = (
     "svi_shot",
     "relay",
     "ours",
-    "ours:fast,trusted",
+    "ours:later_fast,trusted",
     "real",
 )
 """Methods of the table on the first page: each family as the screening chose it, and ours as it will be; without parts

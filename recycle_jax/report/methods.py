@@ -116,10 +116,15 @@ _MORE = (
     ("forcing_early", "Diffusion Forcing, early", "From a half-trained B on, its flow drawing nothing."),
     ("corrupt_early", "corrupted history, early", "From a half-trained B on, its flow drawing nothing."),
     ("relay_early", "relay, early", "From a half-trained B on, its flow drawing nothing."),
-    ("b_plus:fast", "B+, eight times the rate", "B+ that goes on from B at eight times its usual learning rate."),
-    ("relay_early:fast", "relay, early, eight times the rate", "The early relay at eight times its learning rate."),
-    ("scheduled_early:fast", "scheduled sampling, early, eight times the rate", "The same of scheduled sampling."),
-    ("corrupt_early:fast", "corrupted history, early, eight times the rate", "The same of corrupted history."),
+    ("b:fast", "B, faster", "B at a learning rate of .008 from the first update on, in place of .002 and .001."),
+    ("b_plus:fast", "B+, faster", "The same of B+."),
+    ("noise:fast", "noise augmentation, faster", "The same of noise augmentation, cold."),
+    ("pushforward:fast", "pushforward, faster", "The same of pushforward, cold."),
+    ("critic_mmd:fast", "Self Forcing, MMD, faster", "The same of Self Forcing, cold."),
+    ("discrete:fast", "discretised history, faster", "The same of a history made of codes, cold."),
+    ("relay_early:fast", "relay, early, faster", "The same of the early relay."),
+    ("scheduled_early:fast", "scheduled sampling, early, faster", "The same of early scheduled sampling."),
+    ("corrupt_early:fast", "corrupted history, early, faster", "The same of early corrupted history."),
     ("relay_always", "relay from scratch", "Relay from the first update on, its flow drawing nothing."),
     ("relay", "relay", "Trained on history made of what earlier training steps predicted, at no cost."),
     ("corrupt", "corrupted history", "Trained on history that is noised, blurred and tinted."),
@@ -188,8 +193,14 @@ _MORE = (
         "ours, far cases weigh less",
         "A case farther from the clip moved onto it than .4 pixels make a picture weighs less, as in Huber's loss.",
     ),
-    ("ours:fast", "ours, eight times the rate", "Recycling at eight times its learning rate."),
-    ("ours:fast,trusted", "ours, eight times the rate, far cases weigh less", "Both at once."),
+    ("ours:fast", "ours, faster", "The recipe at a learning rate of .008 from the first update on."),
+    ("ours:fast,trusted", "ours, faster, far cases weigh less", "Both at once."),
+    (
+        "ours:later_fast",
+        "ours, recycling faster",
+        "Recycling at a rate of .008 in place of .001, the relay before it not.",
+    ),
+    ("ours:later_fast,trusted", "ours, recycling faster, far cases weigh less", "The same, far cases weigh less."),
     ("ours:early", "ours, no relay first", "Recycling begins from half of B, trained by teacher forcing."),
     ("ours:early,cool", "ours, no relay first, half the temperature", "The same, its flow at half the temperature."),
     ("ours:late", "ours, from the whole B on", "Recycling begins when B is done, as with a generator that is there."),
@@ -226,7 +237,7 @@ _MORE = (
     ("real", "real video", "The simulator run on from the same start; it must stay inside the bands."),
 )
 _TINTS = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377", "#997700", "#6699CC", "#994455")
-_MARKS = ("o", "s", "^", "v", "D", "P", "X", "<", ">", "h", "p")
+_MARKS = ("o", "s", "^", "v", "D", "P", "X", "<", ">", "h", "p", "d", "H")  # as many as are prime to the tints
 METHODS |= {
     name: Method(
         name=shown,

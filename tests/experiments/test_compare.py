@@ -10,7 +10,7 @@ from experiments.compare import COMPARED, Config, _arenas, final_table, smoke, t
 from experiments.contest import Share
 from experiments.domains import STOCHASTIC, WORLDS
 from experiments.judging import Judging
-from experiments.makers import FAST, at_rate, cold, early, flows_only, in_recipe
+from experiments.makers import FAST, at_rate, cold, early, flows_only, in_recipe, recycling_at
 from experiments.methods import Method, registered
 from experiments.phases import Job, beginning_at
 from experiments.remedies import ABLATIONS, REMEDIES, RIVALS, family_of
@@ -120,16 +120,23 @@ def test_a_remedy_that_begins_early_costs_the_same():
 
 
 def test_a_remedy_at_another_rate_differs_in_nothing_else():
-    place = Place("balls", "predictor", budget=Budget(base=1000))
-    job = Job(arena=place, start=lambda: None, seed=0, observing=None, base_of=None, base_after=None)
+    """B, or what is in its place, is trained at that rate too, once it is asked for; or not, where only ours is."""
+    place, asked = Place("balls", "predictor", budget=Budget(base=1000)), []
+    after = lambda *what, **more: asked.append((*what, more))  # noqa: E731
+    job = Job(arena=place, start=lambda: "slow", seed=0, observing=None, base_of=None, base_after=after)
     seen = []
     spy = Method(run=lambda job: seen.append(job) or Trained(params={}, cost=Cost()), refuses=flows_only, setting="x")
-    faster = at_rate(spy)
+    faster, later = at_rate(spy), recycling_at(spy)
     faster.run(job)
-    budget = dataclasses.replace(place.budget, tune_rate=FAST)
-    assert seen[0].arena == dataclasses.replace(place, budget=budget)
-    assert dataclasses.replace(seen[0], arena=place).__dict__ == job.__dict__
-    assert dataclasses.replace(faster, run=spy.run) == spy
+    budget = dataclasses.replace(place.budget, base_rate=FAST, tune_rate=FAST)
+    assert seen[0].arena == dataclasses.replace(place, budget=budget) and asked == []
+    assert seen[0].base is None and asked == [(1000, TeacherForcing(), {"rate": FAST})]
+    assert beginning_at(seen[0], 0.5).base is None and asked[1:] == [(500, TeacherForcing(), {"rate": FAST})]
+    same = {"arena": place, "start": job.start, "base_after": after}
+    assert vars(dataclasses.replace(seen[0], **same)) == vars(job)
+    later.run(job)
+    assert seen[1].arena.budget == dataclasses.replace(place.budget, tune_rate=FAST) and seen[1].base == "slow"
+    assert dataclasses.replace(faster, run=spy.run) == dataclasses.replace(later, run=spy.run) == spy
     assert {"b_plus:fast", "relay_early:fast"} <= COMPARED
 
 
