@@ -17,8 +17,10 @@ import jax
 import jax.numpy as jnp
 
 from recycle_jax.data.base import Batch
-from recycle_jax.generators.base import split_clip
+from recycle_jax.generators.base import Generator, split_clip
+from recycle_jax.generators.predictor import Predictor
 from recycle_jax.generators.rectified_flow import RectifiedFlow
+from recycle_jax.generators.wrapper import Wrapper
 from recycle_jax.typing import Params, Scalar
 
 
@@ -53,3 +55,14 @@ def cooled(
     if float(jax.jit(unexplained, static_argnums=0)(flow, params, batch)) >= below:
         return flow
     return dataclasses.replace(flow, temperature=temperature)
+
+
+def draws_nothing(generator: Generator) -> bool:
+    """Whether what it makes follows from the history alone: a `Predictor`, or anything with a `temperature` of 0.
+
+    Wrappers are looked through, noise that they add to the history with them; a generator of another kind that does not
+    say its temperature is taken to draw.
+    """
+    while isinstance(generator, Wrapper):
+        generator = generator.inner
+    return isinstance(generator, Predictor) or getattr(generator, "temperature", 1.0) == 0.0

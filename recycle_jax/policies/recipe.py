@@ -26,7 +26,7 @@ from recycle_jax.errors.threshold import AdaptiveThreshold
 from recycle_jax.generators.base import Generator, anchors_of, own_level_of
 from recycle_jax.generators.provenance import Provenance, can_be_told
 from recycle_jax.generators.rectified_flow import RectifiedFlow
-from recycle_jax.generators.temperature import cooled
+from recycle_jax.generators.temperature import cooled, draws_nothing
 from recycle_jax.policies.anchor import AnchoredHistory
 from recycle_jax.policies.base import ExamplePolicy, HistoryPolicy
 from recycle_jax.policies.clean import TeacherForcing
@@ -64,7 +64,8 @@ class Recycling:
         mended: probability that a frame of a case's context is the reference's version of it.
         strongest: errors of a case are scaled by `U(0, strongest)`, each frame for itself; 1 leaves them as they are.
         trust: displacement in pixels up to whose change of the picture a case has its whole weight, see
-            `policies.replay.ReplayCases`; None trusts all alike.
+            `policies.replay.ReplayCases`; None trusts all alike, and so does a generator that draws, since what it
+            draws moves a rollout away from the clip as an error does, and is none.
         guessed: probability that a frame of real history is the generator's own guess of it, one step from real frames,
             as in scheduled sampling (`policies.scheduled`), at its cost, without noise; 0 leaves real history alone.
         corrupted: what is done to real history in place of noise and guesses, each frame for itself, or None.
@@ -155,7 +156,7 @@ class Recycling:
             weight=self.case_weight,
             mended=self.mended,
             strongest=self.strongest,
-            trust=self.trust,
+            trust=self.trust if draws_nothing(generator) else None,
         )
         add = AddErrors(bank=bank, noise=self.noise, rule=self.rule, weight=self.case_weight)
         own = NoiseAugmentation(most=self.noise, disguised=True)

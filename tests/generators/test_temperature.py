@@ -1,13 +1,17 @@
 """When a flow is cooled: by how much of what changes it foretells."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from recycle_jax.data.base import Batch
+from recycle_jax.generators.predictor import Predictor
+from recycle_jax.generators.provenance import Provenance
 from recycle_jax.generators.rectified_flow import RectifiedFlow
-from recycle_jax.generators.temperature import cooled, unexplained
+from recycle_jax.generators.temperature import cooled, draws_nothing, unexplained
 from recycle_jax.models.base import Network
 
 ROWS = 6
@@ -40,3 +44,12 @@ def test_a_flow_that_foretells_is_cooled_and_one_that_cannot_is_not():
 def test_where_nothing_changes_nothing_is_foretold():
     assert cooled(flow_that_moves(0.1), {}, ramp(step=0.0)).temperature == 1.0
     assert np.isfinite(unexplained(flow_that_moves(0.0), {}, ramp(step=0.0)))
+
+
+def test_predictors_and_cold_flows_draw_nothing_in_any_wrapper():
+    flow = flow_that_moves(0.1)
+    cold = dataclasses.replace(flow, temperature=0.0)
+    predictor = Predictor(network=flow.network, context_frames=2)
+    told = [Provenance(inner=inner, own_level=0.5) for inner in (predictor, cold, flow)]
+    assert [draws_nothing(who) for who in (predictor, cold, flow, *told)] == [True, True, False] * 2
+    assert not draws_nothing(object()), "who does not say is taken to draw"

@@ -131,3 +131,13 @@ def test_a_relays_rows_are_shared_out_as_the_bank_is_and_keep_no_anchors():
     assert len(odd.policy(odd.bank(), predictor).parts) == 2, "a relay that is not asked for need not be shared out"
     with pytest.raises(ValueError, match="relay_rows is 2, but Anchored keeps anchors"):
         recycling.policy(recycling.bank(), Anchored(inner=predictor))
+
+
+def test_far_cases_weigh_less_only_where_nothing_is_drawn():
+    """What a flow draws moves a rollout away from the clip and is no error."""
+    network = Network(init=lambda key: {}, apply=None)
+    cold = RectifiedFlow(network=network, context_frames=2, temperature=0.0)
+    settings = Recycling(trust=0.4)
+    predictor, flow = Predictor(network=network, context_frames=2), dataclasses.replace(cold, temperature=1.0)
+    trusted = {who: settings.policy(settings.bank(), who).parts[1][1].trust for who in (predictor, cold, flow)}
+    assert trusted == {predictor: 0.4, cold: 0.4, flow: None}
