@@ -33,6 +33,7 @@ PAGES = (HERE.parent / "README.md", HERE / "RESULTS.md")
 SHORT = (
     "b",
     "b_plus",
+    "b_plus:fast",
     "noise",
     "pushforward",
     "scheduled",
