@@ -168,7 +168,7 @@ class Command:
 
 
 def smoke() -> Command:
-    """Through the same code in a minute or two: all three stages, two settings of the recipe, the cheapest world."""
+    """Through the same code in a few minutes: all three stages, two settings of the recipe, the cheapest world."""
     quick = Judging(max_frames=16, rollouts=4, real_rollouts=40)
     config = Config(
         worlds=("heartbeat",),

@@ -194,7 +194,7 @@ _MORE = (
         "A case farther from the clip moved onto it than .4 pixels make a picture weighs less, as in Huber's loss.",
     ),
     ("ours:fast", "ours, faster", "The recipe at a learning rate of .008 from the first update on."),
-    ("ours:fast,trusted", "ours, faster, far cases weigh less", "Both at once."),
+    ("ours:fast,trusted", "ours, faster, far cases weigh less", "The same, far cases weigh less."),
     (
         "ours:later_fast",
         "ours, recycling faster",
@@ -237,7 +237,7 @@ _MORE = (
     ("real", "real video", "The simulator run on from the same start; it must stay inside the bands."),
 )
 _TINTS = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377", "#997700", "#6699CC", "#994455")
-_MARKS = ("o", "s", "^", "v", "D", "P", "X", "<", ">", "h", "p", "d", "H")  # as many as are prime to the tints
+_MARKS = ("o", "s", "^", "v", "D", "P", "X", "<", ">", "h", "p", "d", "H")  # 13 and 9 share no factor
 METHODS |= {
     name: Method(
         name=shown,
