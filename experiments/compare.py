@@ -85,7 +85,18 @@ COMPARED = {
 }
 """What `ours` is compared with: rivals and controls; not what asks a simulator, nor parts of itself."""
 
-DOMAIN_METHODS = ("b", "b_plus", "noise", "pushforward", "ours", "ours:early", "ours:before", "ours:before,unmended")
+DOMAIN_METHODS = (
+    "b",
+    "b_plus",
+    "b_plus:fast",
+    "noise",
+    "pushforward",
+    "ours",
+    "ours:slow",
+    "ours:early",
+    "ours:before",
+    "ours:before,unmended",
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -132,7 +143,7 @@ class Config:
     screening: Judging = Judging(rollouts=32)
     judging: Judging = Judging()
     long: Judging = Judging(max_frames=10_000, rollouts=8, real_rollouts=40)
-    long_methods: tuple[str, ...] = ("b_plus", "ours")
+    long_methods: tuple[str, ...] = ("b_plus", "b_plus:fast", "ours", "ours:slow")
 
     def __post_init__(self) -> None:
         families = {family_of(name): method for name, method in REMEDIES.items()}

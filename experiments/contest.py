@@ -26,6 +26,7 @@ from experiments.phases import Job, train_base
 from recycle_jax.data.base import ClipSource
 from recycle_jax.drift.summary import headline, summarise
 from recycle_jax.io import checkpoint
+from recycle_jax.io.files import replacing
 from recycle_jax.io.workdir import Workdir, run_metadata
 from recycle_jax.io.writers import read_json, write_json
 from recycle_jax.policies.base import HistoryPolicy
@@ -403,8 +404,8 @@ def _picture_path(workdir: Workdir, place: Arena, method: str) -> Path:
 
 
 def _save_pictures(path: Path, frames: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(path, frames=frames)
+    with replacing(path) as temporary:
+        np.savez_compressed(temporary, frames=frames)
 
 
 def _pictures(contest: Contest, place: Arena, workdir: Workdir) -> dict[str, np.ndarray]:

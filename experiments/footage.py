@@ -28,7 +28,7 @@ from experiments.arena import Arena, Budget, Choices, Judge, Net, build_generato
 from experiments.contest import Contest, Share, conclude, run_contest
 from experiments.filing import take_over
 from experiments.judging import Judging, footage_bands, footage_statistics, footage_windows
-from experiments.makers import at_rate, cooled, in_recipe, recycled, recycling_at
+from experiments.makers import as_it_is, at_rate, cooled, in_recipe, recycled
 from experiments.methods import METHODS, Method
 from experiments.remedies import IN_DISGUISE
 from recycle_jax.cli import parse
@@ -45,19 +45,19 @@ from recycle_jax.sharding import make_mesh
 TABLE: dict[str, Method] = {
     **{name: METHODS[name] for name in ("b", "b_plus", "noise")},
     "cooled": cooled(METHODS["b_plus"]),
-    "ours": in_recipe(METHODS["recycle"]),
+    "ours": as_it_is(METHODS["recycle"]),
+    "ours:slow": in_recipe(METHODS["recycle"]),
     "ours:late": in_recipe(METHODS["recycle"], begins=1.0),
     "ours:late,unmended": in_recipe(recycled(mended=0.0), begins=1.0),
     "ours:late,cool": in_recipe(recycled(mended=0.0), temperature=0.5, begins=1.0),
     "ours:told": IN_DISGUISE,
     "ours:fast,trusted": at_rate(in_recipe(recycled(trust=0.4))),
-    "ours:later_fast,trusted": recycling_at(in_recipe(recycled(trust=0.4))),
     "b_plus:fast": at_rate(METHODS["b_plus"]),
     "noise:fast": at_rate(METHODS["noise"]),
 }
-"""The recipe of `policies.recycle`, and what it is compared with: the same from the whole B on, then without
-mended frames, cooled in any case, or told of its own frames; at a higher rate, all of it or recycling alone, with
-less weight on far cases where a flow draws nothing; and rivals at that rate."""
+"""The recipe of `policies.recycle`, and what it is compared with: the same at the budget's rates, that from the whole B
+on, then without mended frames, cooled in any case, or told of its own frames; all of it at the recipe's rate; and
+rivals at that rate."""
 
 QUESTION = "How long do rollouts of a generator of real footage look like real footage?"
 

@@ -52,17 +52,20 @@ LIBRARY = 4096
 EARLY = 0.5
 """Share of B's updates after which a remedy begins, where it begins early."""
 
-FAST = 8e-3
-"""A learning rate at which networks of this size learn more in the same updates than at the budget's."""
+FAST = recipe().learning_rate
+"""The recipe's learning rate, at which networks of this size learn more in the same updates than at the budget's."""
 
 OWN = 0.5
 """What a network is told of a history of its own, where it is told."""
 
-NEAR = recipe(gate_distance=0.01)
-"""The recipe with cases that are near the clip only."""
+SLOW = recipe(trust=None)
+"""The recipe before its rate was asked for, which was taken apart: all cases alike, and at the budget's rates."""
 
-AS_IT_WAS = recipe(temperature=0.5)
-"""The recipe before its flows drew nothing."""
+NEAR = dataclasses.replace(SLOW, reference=recipe(gate_distance=0.01).reference)
+"""That with cases that are near the clip only."""
+
+AS_IT_WAS = dataclasses.replace(SLOW, temperature=0.5)
+"""That before its flows drew nothing."""
 
 STOP = Stop(price=0.01, higher=False)
 """Another share of B's cost must bring rollouts closer to their reference by that much mean square."""
@@ -144,10 +147,10 @@ def in_recipe(
     selection: Selection | None = None,
     begins: float = EARLY,
     first: HistoryPolicy | None = None,
-    usual: Recipe = recipe(),  # noqa: B008 (frozen)
+    usual: Recipe = SLOW,
     wrap: Callable[[Job, Generator], Generator] = lambda job, generator: generator,
 ) -> Method:
-    """The recipe, or what is taken apart, with the settings of `policies.recycle`; None leaves what it decides.
+    """The recipe `usual`, or what is taken apart of it, at the budget's rates; None leaves what it decides.
 
     It begins after the share `begins` of B's updates, made by the policy `first`, at the same total cost; at 1, from B.
     What recycles is the generator in `wrap`.
@@ -163,16 +166,21 @@ def in_recipe(
     return Method(run=run, refuses=draws_nothing if twin else method.refuses, twin=twin)
 
 
+def as_it_is(method: Method, **changes: Any) -> Method:
+    """The recipe of `policies.recycle`, or what is taken apart of it, its learning rate included."""
+    return recycling_at(in_recipe(method, usual=recipe(), **changes), recipe().learning_rate)
+
+
 def as_it_was(method: Method, **changes: Any) -> Method:
-    """The recipe, or what is taken apart, as it was before: from the whole B on, with half of a flow's temperature."""
+    """The recipe, or what is taken apart, as it was at first: from B on, with half of a flow's temperature."""
     return in_recipe(method, begins=1.0, usual=AS_IT_WAS, **changes)
 
 
-def as_recipe(arena: Arena, usual: Recipe = recipe()) -> Arena:  # noqa: B008 (frozen)
+def as_recipe(arena: Arena, usual: Recipe = SLOW) -> Arena:
     """The arena with the choices of a recipe in place of those that settings are screened from."""
     gate = usual.reference.gate.distance  # type: ignore[attr-defined]
     choices = dataclasses.replace(arena.choices, brake=None, flow_brake=None, gate_distance=gate)
-    recycling = dataclasses.replace(arena.recycling, mended=usual.recycling.mended)
+    recycling = dataclasses.replace(arena.recycling, mended=usual.recycling.mended, trust=usual.recycling.trust)
     return dataclasses.replace(arena, choices=choices, recycling=recycling)
 
 

@@ -4,13 +4,15 @@ Rounds of harvest and correction from a trained generator on: every harvest roll
 moves them and the recorded clips onto each other (`errors.registered`) and banks a case a step; every correction draws
 clean clips and banked cases, half and half, with light noise on all histories. Half of a case's frames, each for
 itself, are the reference's version of them, so that errors come and go from frame to frame and a network learns to ask
-whether two frames agree before it reads a speed off them. A flow draws nothing, then and afterwards,
+whether two frames agree before it reads a speed off them. A case that is far from the clip moved onto it weighs less:
+the move explains little of it, and its target would teach the rest as truth. A flow draws nothing, then and afterwards,
 where the next frame follows from the context (`generators.temperature`): what a draw adds there is jitter, and jitter
 in a history is a speed that walks, which no target can mend. It needs clips, and no simulator and no other network.
 A generator that is not trained yet is best trained by a relay first (`policies.relay`: predictions of one pass are
 histories of a later one, at teacher forcing's price), for half of the updates that teacher forcing would have had; what
-that leaves is spent on recycling (`experiments/NOTES.md`, "When recycling begins, and how cold").
-`recycle()` gives settings, reference, temperature and first policy together; `training.recipe` runs them.
+that leaves is spent on recycling (`experiments/NOTES.md`, "When recycling begins, and how cold"), at a learning rate at
+which a half-trained network learns as much as it can in what is left ("The rate at which recycling learns").
+`recycle()` gives settings, reference, temperature, first policy and rate together; `training.recipe` runs them.
 """
 
 import dataclasses
@@ -188,6 +190,7 @@ class Recipe:
         temperature: of a flow's sampler, where the next frame follows from the context.
         own_level: what the network is told of a history of its own, see `generators.provenance`; 0 for nothing.
         first: trains a generator from scratch until recycling begins; one that is trained already is recycled as it is.
+        learning_rate: of recycling, at the top of its schedule, for `training.recipe.Adam`.
     """
 
     reference: Reference
@@ -195,6 +198,7 @@ class Recipe:
     temperature: float = 1.0
     own_level: float = 0.0
     first: HistoryPolicy = TeacherForcing()
+    learning_rate: float = 1e-3
 
     def generator(self, generator: Generator, params: Params, batch: Batch) -> Generator:
         """Who is recycled and rolled out: a `RectifiedFlow` cooled where right, any told what is its own if asked.
@@ -224,9 +228,11 @@ def recycle(
     brake: float | None = None,
     gate_distance: float = 0.03,
     mended: float = 0.5,
+    trust: float | None = 0.4,
     temperature: float = 0.0,
     own_level: float = 0.0,
     first: HistoryPolicy = Relay(oldest=8, capacity=2048),  # noqa: B008 (frozen)
+    learning_rate: float = 8e-3,
 ) -> Recipe:
     """The recipe; see `errors.registered` for what `pull` and `brake` do, `Recycling` for the other settings.
 
@@ -240,18 +246,23 @@ def recycle(
             case farther away may be displaced by more than the move can follow, and its target then blurs. With .01
             one-step loss is up to 23 % lower, and flows of two of three worlds are lost sooner.
         mended: probability that a frame of a replayed history is the reference's version of it.
+        trust: displacement in pixels up to whose change of the picture a case has its whole weight; None trusts all.
         temperature: of a flow's sampler where the next frame follows from the context; at 0 its rollouts from one start
             are one rollout, so use 1 wherever they must differ.
         own_level: what the network is told of a history of its own; 0 makes one answer do for real history too, which
             lasts longer. With .5 and `Recycling(disguised_rows=1, case_rows=2, case_weight=0.3)` one-step loss on real
             history is lower, see `experiments/NOTES.md`.
         first: trains a generator from scratch until recycling begins.
+        learning_rate: of recycling. It was found for networks of some hundred thousand parameters that are half
+            trained, at .002 before, and has not been tried on others: a large one, or one that is finished, is safer
+            with the rate that its own training ended at.
     """
     reference = Registered(pull=pull, brake=brake, gate=Gate(distance=gate_distance, mass=0.5))
     return Recipe(
         reference=reference,
-        recycling=Recycling(noise=noise, mended=mended),
+        recycling=Recycling(noise=noise, mended=mended, trust=trust),
         temperature=temperature,
         own_level=own_level,
         first=first,
+        learning_rate=learning_rate,
     )

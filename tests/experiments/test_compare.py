@@ -10,7 +10,7 @@ from experiments.compare import COMPARED, Config, _arenas, final_table, smoke, t
 from experiments.contest import Share
 from experiments.domains import STOCHASTIC, WORLDS
 from experiments.judging import Judging
-from experiments.makers import FAST, at_rate, cold, early, flows_only, in_recipe, recycling_at
+from experiments.makers import FAST, as_it_is, at_rate, cold, early, flows_only, in_recipe, recycling_at
 from experiments.methods import Method, registered
 from experiments.phases import Job, beginning_at
 from experiments.remedies import ABLATIONS, REMEDIES, RIVALS, family_of
@@ -78,7 +78,7 @@ def test_what_is_taken_apart_is_the_chosen_recipe():
 
 
 def test_the_chosen_setting_is_the_recipe_with_its_defaults():
-    """What `in_recipe` makes of an arena is `policies.recycle()` and nothing else."""
+    """What `as_it_is` makes of an arena is `policies.recycle()` and nothing else, its rate included."""
     network = Network(init=lambda key: {}, apply=None)
     seen, usual = [], recycle()
     spy = Method(run=lambda job: seen.append(job.arena) or Trained(params={}, cost=Cost()))
@@ -86,10 +86,12 @@ def test_the_chosen_setting_is_the_recipe_with_its_defaults():
     for kind, maker in makers.items():
         config = Config()
         generator = maker(network=network, context_frames=2)
-        place = Place("balls", kind, generator=generator, choices=config.choices, recycling=config.recycling)
+        shared = {"generator": generator, "choices": config.choices, "recycling": config.recycling}
+        place = Place("balls", kind, budget=config.budget, **shared)
         job = Job(arena=place, start=lambda: None, seed=0, observing=None, base_of=None, base_after=None)
-        in_recipe(spy, begins=1.0, temperature=usual.temperature).run(job)
+        as_it_is(spy, begins=1.0, temperature=usual.temperature).run(job)
         assert seen[-1].recycling == usual.recycling and registered(seen[-1]) == usual.reference
+        assert seen[-1].budget == dataclasses.replace(config.budget, tune_rate=usual.learning_rate)
         assert own_level_of(seen[-1].generator) == usual.own_level == 0.0
 
 
@@ -171,7 +173,7 @@ def test_a_relay_takes_the_place_of_b():
 def test_every_family_is_tuned_alike():
     counts = dict(trials(Config()))
     assert {counts[family_of(name)] for name in RIVALS} <= {1, 2, 3, 4, 5}
-    assert (counts["ours"], counts["pushforward"]) == (25, 5), "more than four are shown as what they are"
+    assert (counts["ours"], counts["pushforward"]) == (26, 5), "more than four are shown as what they are"
     assert all(counts[name] == 1 for name in ABLATIONS), "ablations are shown, not chosen from"
 
 
