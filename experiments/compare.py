@@ -143,7 +143,15 @@ class Config:
     screening: Judging = Judging(rollouts=32)
     judging: Judging = Judging()
     long: Judging = Judging(max_frames=10_000, rollouts=8, real_rollouts=40)
-    long_methods: tuple[str, ...] = ("b_plus", "b_plus:fast", "ours", "ours:slow")
+    long_methods: tuple[str, ...] = (
+        "b_plus",
+        "b_plus:fast",
+        "scheduled_early:fast",
+        "discrete:fast",
+        "relay_early:fast",
+        "ours",
+        "ours:slow",
+    )
 
     def __post_init__(self) -> None:
         families = {family_of(name): method for name, method in REMEDIES.items()}

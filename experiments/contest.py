@@ -293,8 +293,10 @@ def _train(
         observing = functools.partial(_observer, workdir, place, seed)
         return _kept(workdir, place, seed, "b", lambda: train_base(place, seed, observing))
 
-    def base_after(updates: int, policy: HistoryPolicy, rate: float = place.budget.base_rate) -> Trained:
-        name = f"{_short(policy)}@{updates}" + (f",{rate:g}" if rate != place.budget.base_rate else "")
+    def base_after(updates: int, policy: HistoryPolicy, *, rate: float | None = None) -> Trained:
+        usual = place.budget.base_rate
+        rate = usual if rate is None else rate
+        name = f"{_short(policy)}@{updates}" + (f",{rate:g}" if rate != usual else "")
         budget = dataclasses.replace(place.budget, base=updates, base_rate=rate)
         shorter = dataclasses.replace(place, budget=budget)
         observer = _observer(workdir, place, seed, name)

@@ -358,7 +358,9 @@ def anchored_and_recycled(job: Job) -> Trained:
     policy = AnchoredHistory(inner=TeacherForcing(), reach=REACH)
     base = scratch_with(job, generator, policy, "base", share=EARLY / (1.0 + arena.budget.extra))
     arena = dataclasses.replace(arena, generator=generator)
-    there = beginning_at(dataclasses.replace(job, arena=arena, base_after=lambda updates, policy: base), EARLY)
+    there = beginning_at(
+        dataclasses.replace(job, arena=arena, base_after=lambda updates, policy, rate=None: base), EARLY
+    )
     return dataclasses.replace(recycle_with(there, registered(arena), "recycle"), generator=generator)
 
 

@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 
@@ -43,6 +43,13 @@ Observing = Callable[[str], Observer]
 """From the name of a phase to who is told of it."""
 
 
+class BaseAfter(Protocol):
+    """What stands in B's place after so many updates of a policy, with a schedule of that length."""
+
+    def __call__(self, updates: int, policy: HistoryPolicy, *, rate: float | None = None) -> Trained:
+        """Trains it where it is not there yet; `rate` is another learning rate than the budget's."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Job:
     """One method's task.
@@ -53,8 +60,7 @@ class Job:
         seed: of training.
         observing: who is told of each phase.
         base_of: B of another seed, trained where it is not there yet.
-        base_after: what stands in B's place after so many updates of a policy, with a schedule of that length; `rate=`
-            for another learning rate than the budget's.
+        base_after: what stands in B's place.
         others: the contest's other arenas, each with its own `base_of`, for what learns from several.
         first_batch: number of the first batch of what goes on from there.
     """
@@ -64,7 +70,7 @@ class Job:
     seed: int
     observing: Observing
     base_of: Callable[[int], Trained]
-    base_after: Callable[..., Trained]
+    base_after: BaseAfter
     others: Callable[[], Sequence[tuple[Arena, Callable[[int], Trained]]]] = tuple
     first_batch: int = SECOND_PHASE
 

@@ -34,6 +34,9 @@ SHORT = (
     "b",
     "b_plus",
     "b_plus:fast",
+    "scheduled_early:fast",
+    "discrete:fast",
+    "relay_early:fast",
     "noise",
     "pushforward",
     "scheduled",
@@ -49,8 +52,8 @@ SHORT = (
     "ours",
     "real",
 )
-"""Methods of the table on the first page: each family as the screening chose it, B+ and ours at two rates; without
-parts and controls."""
+"""Methods of the table on the first page: each family as the screening chose it, B+, the best rivals and ours at
+the recipe's rate too; without parts and controls."""
 
 SCENARIOS = {
     "ks": "Kuramoto-Sivashinsky",
@@ -68,6 +71,31 @@ OUTSIDE = {
     "ours_residual_conserving": "ours, change predicted and mean kept (1×)",
 }
 """Scenarios and methods of APEBench, as the table of it shows them."""
+
+RATES = (
+    "b_plus",
+    "b_plus:fast",
+    "scheduled_early",
+    "scheduled_early:fast",
+    "forcing_early",
+    "forcing_early:fast",
+    "discrete",
+    "discrete:fast",
+    "relay_early",
+    "relay_early:fast",
+    "ours:slow",
+    "ours",
+    "ours:fast,trusted",
+)
+"""Methods of the table of rates: B+, the best rivals and ours, each at the budget's rates and then at the recipe's."""
+
+LONG = ("b_plus", "b_plus:fast", "scheduled_early:fast", "discrete:fast", "relay_early:fast", "ours:slow", "ours")
+"""Methods that were watched for ten thousand frames."""
+
+MOST = 0.5
+"""Share of rollouts from which on the share says more than the median does."""
+
+NOTHING = Entry(main=wording.UNKNOWN)
 
 MARKED = re.compile(r"(<!-- table: ([\w-]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
@@ -126,26 +154,65 @@ def _short() -> str:
 def _foreign() -> str:
     """What is left of each kind of foreign error, method by method and place by place."""
     results = _results("compare")
-    cells = cells_of(results)
     kinds = dict.fromkeys(kind for cell in results["cells"] for kind in cell["probes"]["responses"])
-    places = {place: entries for place, entries in measured(results).items() if place.world in WORLDS}
-    names = known_methods(SHORT)
-    rows = [
-        [
-            Entry(main=names[name].name),
-            *(_left(cells.get(entries.get(name, ""), []), kinds) for entries in places.values()),
-        ]
-        for name in SHORT
-        if name != "real"
-    ]
+    names = [name for name in SHORT if name != "real"]
+    return _by_places(results, names, ", ".join(kinds), lambda cells: _left(cells, kinds))
+
+
+def _rates() -> str:
+    """What is kept and what it costs in one-step loss, at both rates."""
+    return _by_places(
+        _results("compare"), RATES, "share kept or median frames, seed by seed; one-step loss in units of 10⁻⁴", _kept
+    )
+
+
+def _long() -> str:
+    """Rollouts of ten thousand frames."""
+    title = "frames that half of the rollouts outlast; rollouts to the end"
+    return _by_places(_results("compare"), LONG, title, _outlasted, variant="@10000")
+
+
+def _by_places(
+    results: Mapping[str, Any],
+    methods: Sequence[str],
+    title: str,
+    shown: Callable[[Sequence[Mapping[str, Any]]], Entry],
+    variant: str = "",
+) -> str:
+    """Methods against the four worlds' places, each field made of the cells that are there."""
+    cells, names = cells_of(results), known_methods(methods)
+    places = [place for place in measured(results) if place.world in WORLDS]
+    rows = []
+    for method in methods:
+        there = [cells.get(f"{place.world}/{place.generator}/{method}{variant}", []) for place in places]
+        if any(there):
+            rows.append([Entry(main=names[method].name), *(shown(c) if c else NOTHING for c in there)])
     columns = [Column(title="method", number=False), *(Column(title=place.title) for place in places)]
-    return as_markdown(Grid(columns=columns, sections=[Section(title=", ".join(kinds), rows=rows)]))
+    return as_markdown(Grid(columns=columns, sections=[Section(title=title, rows=rows)]))
+
+
+def _kept(cells: Sequence[Mapping[str, Any]]) -> Entry:
+    """Share of rollouts that never left, or the median where most did, seed by seed, and the mean one-step loss."""
+    seen = []
+    for cell in sorted(cells, key=lambda cell: cell["seed"]):
+        exits = np.array(cell["rollouts"]["exit_frame"])
+        kept, median = float(np.mean(exits >= cell["max_frames"])), float(np.median(exits))
+        seen.append(wording.percent(kept) if kept >= MOST else wording.count(median))
+    loss = float(np.mean([cell["clean_loss"] for cell in cells]))
+    return Entry(main=f"{', '.join(seen)}; {1e4 * loss:.2g}")
+
+
+def _outlasted(cells: Sequence[Mapping[str, Any]]) -> Entry:
+    seen = []
+    for cell in sorted(cells, key=lambda cell: cell["seed"]):
+        exits = np.array(cell["rollouts"]["exit_frame"])
+        kept = int(np.sum(exits >= cell["max_frames"]))
+        seen.append(f"{wording.count(np.median(exits))} ({kept} of {len(exits)})")
+    return Entry(main=", ".join(seen))
 
 
 def _left(cells: Sequence[Mapping[str, Any]], kinds: Collection[str]) -> Entry:
     """The last frame's response to every kind, means over the seeds that met it."""
-    if not cells:
-        return Entry(main=wording.UNKNOWN)
     seen = [cell["probes"]["responses"] for cell in cells]
     met = [[responses[kind][-1] for responses in seen if kind in responses] for kind in kinds]
     return Entry(main=", ".join(wording.short(float(np.mean(m)), 2) if m else wording.UNKNOWN for m in met))
@@ -178,6 +245,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "compare": lambda: _overview(WORLDS),
     "stochastic": lambda: _overview(STOCHASTIC),
     "paired": lambda: _markdown(paired_grid(_results("compare"))),
+    "rates": _rates,
+    "long": _long,
     "foreign": _foreign,
     "apebench": _apebench,
     "domains": lambda: _markdown(domains_grid(_results("compare"))),
