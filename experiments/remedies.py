@@ -311,6 +311,7 @@ FASTER: dict[str, Method] = {
     "critic_mmd:fast": at_rate(cold(RIVALS["critic_mmd=1"])),
     "discrete:fast": at_rate(cold(RIVALS["discrete=512"])),
     "relay_early:fast": at_rate(EARLIER["relay_early"]),
+    "relay_always:fast": at_rate(EARLIER["relay_always"]),
     "scheduled_early:fast": at_rate(EARLIER["scheduled_early"]),
     "corrupt_early:fast": at_rate(EARLIER["corrupt_early"]),
     "forcing_early:fast": at_rate(EARLIER["forcing_early"]),

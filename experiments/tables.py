@@ -83,6 +83,8 @@ RATES = (
     "discrete:fast",
     "relay_early",
     "relay_early:fast",
+    "relay_always",
+    "relay_always:fast",
     "ours:slow",
     "ours",
     "ours:fast,trusted",

@@ -123,6 +123,7 @@ _MORE = (
     ("critic_mmd:fast", "Self Forcing, MMD, faster", "The same of Self Forcing, cold."),
     ("discrete:fast", "discretised history, faster", "The same of a history made of codes, cold."),
     ("relay_early:fast", "relay, early, faster", "The same of the early relay."),
+    ("relay_always:fast", "relay from scratch, faster", "The same of the relay from the first update on."),
     ("scheduled_early:fast", "scheduled sampling, early, faster", "The same of early scheduled sampling."),
     ("forcing_early:fast", "Diffusion Forcing, early, faster", "The same of early Diffusion Forcing."),
     ("corrupt_early:fast", "corrupted history, early, faster", "The same of early corrupted history."),
