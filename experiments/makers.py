@@ -168,7 +168,7 @@ def in_recipe(
 
 def as_it_is(method: Method, **changes: Any) -> Method:
     """The recipe of `policies.recycle`, or what is taken apart of it, its learning rate included."""
-    return recycling_at(in_recipe(method, usual=recipe(), **changes), recipe().learning_rate)
+    return recycling_at(in_recipe(method, usual=recipe(), **changes))
 
 
 def as_it_was(method: Method, **changes: Any) -> Method:

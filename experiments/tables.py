@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from experiments.apebench_results import geometric_mean
+from experiments.compare import Config
 from experiments.domains import STOCHASTIC, WORLDS
 from recycle_jax.io.files import write_bytes
 from recycle_jax.io.writers import read_json
@@ -90,9 +91,6 @@ RATES = (
     "ours:fast,trusted",
 )
 """Methods of the table of rates: B+, the best rivals and ours, each at the budget's rates and then at the recipe's."""
-
-LONG = ("b_plus", "b_plus:fast", "scheduled_early:fast", "discrete:fast", "relay_early:fast", "ours:slow", "ours")
-"""Methods that were watched for ten thousand frames."""
 
 MOST = 0.5
 """Share of rollouts from which on the share says more than the median does."""
@@ -171,7 +169,7 @@ def _rates() -> str:
 def _long() -> str:
     """Rollouts of ten thousand frames."""
     title = "frames that half of the rollouts outlast; rollouts to the end"
-    return _by_places(_results("compare"), LONG, title, _outlasted, variant="@10000")
+    return _by_places(_results("compare"), Config().long_methods, title, _outlasted, variant="@10000")
 
 
 def _by_places(
@@ -195,22 +193,28 @@ def _by_places(
 
 def _kept(cells: Sequence[Mapping[str, Any]]) -> Entry:
     """Share of rollouts that never left, or the median where most did, seed by seed, and the mean one-step loss."""
-    seen = []
-    for cell in sorted(cells, key=lambda cell: cell["seed"]):
-        exits = np.array(cell["rollouts"]["exit_frame"])
-        kept, median = float(np.mean(exits >= cell["max_frames"])), float(np.median(exits))
-        seen.append(wording.percent(kept) if kept >= MOST else wording.count(median))
+    seen = [
+        wording.percent(np.mean(kept)) if np.mean(kept) >= MOST else wording.count(median)
+        for median, kept in map(_exits, _in_order(cells))
+    ]
     loss = float(np.mean([cell["clean_loss"] for cell in cells]))
     return Entry(main=f"{', '.join(seen)}; {1e4 * loss:.2g}")
 
 
 def _outlasted(cells: Sequence[Mapping[str, Any]]) -> Entry:
-    seen = []
-    for cell in sorted(cells, key=lambda cell: cell["seed"]):
-        exits = np.array(cell["rollouts"]["exit_frame"])
-        kept = int(np.sum(exits >= cell["max_frames"]))
-        seen.append(f"{wording.count(np.median(exits))} ({kept} of {len(exits)})")
+    """Median exit and how many rollouts never left, seed by seed."""
+    seen = [f"{wording.count(median)} ({kept.sum()} of {kept.size})" for median, kept in map(_exits, _in_order(cells))]
     return Entry(main=", ".join(seen))
+
+
+def _in_order(cells: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return sorted(cells, key=lambda cell: cell["seed"])
+
+
+def _exits(cell: Mapping[str, Any]) -> tuple[float, np.ndarray]:
+    """Median exit of a cell's rollouts, and which never left."""
+    exits = np.array(cell["rollouts"]["exit_frame"])
+    return float(np.median(exits)), exits >= cell["max_frames"]
 
 
 def _left(cells: Sequence[Mapping[str, Any]], kinds: Collection[str]) -> Entry:

@@ -11,7 +11,7 @@ in a history is a speed that walks, which no target can mend. It needs clips, an
 A generator that is not trained yet is best trained by a relay first (`policies.relay`: predictions of one pass are
 histories of a later one, at teacher forcing's price), for half of the updates that teacher forcing would have had; what
 that leaves is spent on recycling (`experiments/NOTES.md`, "When recycling begins, and how cold"), at a learning rate at
-which a half-trained network learns as much as it can in what is left ("The rate at which recycling learns").
+which a half-trained network still learns much in what is left ("The rate at which recycling learns").
 `recycle()` gives settings, reference, temperature, first policy and rate together; `training.recipe` runs them.
 """
 
