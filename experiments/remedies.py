@@ -224,8 +224,8 @@ ABLATIONS: dict[str, Method] = {
         run=in_recipe(METHODS["recycle"], temperature=0.5, first=TeacherForcing()).run, refuses=draws_nothing
     ),
 }
-"""All of which are shown, none chosen. The recipe was taken apart before its rate was asked for: what stands here, and
-the controls below, are `ours:slow` with one thing changed, unless the id says more."""
+"""All of which are shown, none chosen. The recipe was taken apart before its rate was asked for: what stands here is
+`ours:slow` with one thing changed, unless the id says more."""
 
 CONTROLS: dict[str, Method] = {
     "phase_randomised": controlled(lambda job: Control(remake=PhaseRandomised())),
@@ -236,8 +236,12 @@ CONTROLS: dict[str, Method] = {
     "stale": controlled(stale),
     "stale:before,unmended": controlled(stale, as_it_was, mended=0.0),
     "foreign": controlled(lambda job: Control(rolls_out=job.base_of(job.seed + 1000).params)),
+    "phase_randomised:fast": controlled(lambda job: Control(remake=PhaseRandomised()), as_it_is),
+    "shuffled:fast": controlled(lambda job: Control(remake=Shuffled()), as_it_is),
+    "stale:fast": controlled(stale, as_it_is),
 }
-"""What recycling must beat, or own errors do not matter; of every amplitude, all shown and none chosen."""
+"""What recycling must beat, or own errors do not matter; of every amplitude, all shown and none chosen. At the recipe's
+rate and with its weights where the id says fast, else of `ours:slow`."""
 
 BYSTANDERS: dict[str, Method] = {
     "copy_last": Method(run=copy_last),
