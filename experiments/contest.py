@@ -186,6 +186,7 @@ def assemble(
         "experiment": contest.experiment,
         "preset": contest.preset,
         **run_metadata(config),
+        "made_of": read_json(workdir.config),
         "bands": {name: value.to_json() for name, value in bands.items()},
         "settings": {
             name: method.setting for name, method in contest.table.items() if method.setting not in ("", name)

@@ -15,7 +15,7 @@ from typing import Any
 from recycle_jax.drift.bands import Bands
 from recycle_jax.drift.summary import FROM_CURVES, grouped
 from recycle_jax.io.files import write_bytes
-from recycle_jax.io.workdir import Workdir
+from recycle_jax.io.workdir import Workdir, differences
 from recycle_jax.io.writers import plain, read_json, write_json
 from recycle_jax.report.failures import rollout_failures
 
@@ -70,11 +70,14 @@ def take_over(path: str | Path, workdir: Workdir, preset: str, usual_frames: int
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it was made with another preset.
+        ValueError: it was made with another preset, or of other settings than the workdir's.
     """
     earlier = read_json(path)
     if earlier["preset"] != preset:
         raise ValueError(f"{path} holds cells of preset {earlier['preset']!r}: go on with that one, not {preset!r}")
+    now = read_json(workdir.config)
+    if changed := differences(earlier.get("made_of", now), now):
+        raise ValueError(f"{path} holds cells of other settings ({changed}): go back to those, or do without it")
     filed = [(_place(workdir, cell, usual_frames), cell) for cell in earlier["cells"]]
     missing = [(place, cell) for place, cell in filed if not is_there(place)]
     for place, cell in missing:

@@ -117,15 +117,19 @@ def git_revision() -> str:
 
 
 def _require_same(workdir: Workdir, config: Any) -> None:
-    old, new = _flat(read_json(workdir.config)), _flat(config)
-    changed = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
-    if changed:
-        lines = "; ".join(f"{name}: {old.get(name)!r} there, {new.get(name)!r} now" for name in changed[:5])
-        more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
+    if changed := differences(read_json(workdir.config), config):
         raise ValueError(
-            f"{workdir.path} holds a run of another configuration ({lines}{more}); choose another --workdir, "
+            f"{workdir.path} holds a run of another configuration ({changed}); choose another --workdir, "
             f"go back to the old values, or delete that directory"
         )
+
+
+def differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Which fields of two configurations, both as JSON has them, are not the same; empty where all are."""
+    old, new = _flat(there), _flat(now)
+    changed = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
+    lines = "; ".join(f"{name}: {old.get(name)!r} there, {new.get(name)!r} now" for name in changed[:5])
+    return f"{lines} and {len(changed) - 5} more" if len(changed) > 5 else lines
 
 
 def _flat(value: Any, where: str = "") -> dict[str, Any]:

@@ -74,6 +74,14 @@ def test_every_cell_finds_its_place(published, workdir):
     assert settings_taken_over(workdir) == {"ours": "ours=loose"}
 
 
+def test_cells_of_other_settings_are_not_taken_over(tmp_path):
+    path = tmp_path / "compare.json"
+    publish(str(path), {**results([cell(0)]), "made_of": {"budget": {"base": 4000}}})
+    with pytest.raises(ValueError, match="budget.base: 4000 there, 1000 now"):
+        take_over(path, open_workdir(tmp_path / "other", {"budget": {"base": 1000}}), "small", FRAMES)
+    assert take_over(path, open_workdir(tmp_path / "same", {"budget": {"base": 4000}}), "small", FRAMES) == 1
+
+
 def test_a_cell_that_is_there_is_not_replaced(published, workdir):
     path = cell_path(workdir, "balls", "flow", "ours", 0)
     path.parent.mkdir()
