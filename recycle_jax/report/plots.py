@@ -133,7 +133,8 @@ def cost_plot(
         _marks(axes, methods[name], cost, middle, size=8)
     if max_frames:
         axes.axhline(max_frames, color=INK, linestyle=(0, (1, 1.5)), linewidth=1.2, label="frames watched")
-    axes.set_yscale("log", base=4)
+    axes.set_yscale("log", base=2)
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("compute over that of teacher forcing B (×)", color=INK, fontsize=11)
     axes.set_ylabel("horizon, frames", color=INK, fontsize=11)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else ""))
