@@ -22,7 +22,7 @@ Which setting goes on is a rule fixed before it ran, see `experiments.choosing`;
 worlds cannot tell apart, are judged on the other two as well.
 
 `small` is days on two cores, shared by as many processes as `--share.parts` says: 536 cells of screening of 40 seconds
-to 3 minutes, then 93 methods x 12 places x 5 seeds of one to seven minutes; `--share.methods`, `--share.worlds` and
+to 3 minutes, then 117 methods x 12 places x 5 seeds of one to seven minutes; `--share.methods`, `--share.worlds` and
 `--share.kinds` make what matters first. `full` is for a GPU. On a machine that has none of the cells,
 
     python -m experiments.compare --preset small --earlier experiments/results/compare.json

@@ -218,6 +218,10 @@ ABLATIONS: dict[str, Method] = {
     "ours:trusted": in_recipe(recycled(trust=0.4)),
     "ours:fast": at_rate(in_recipe(METHODS["recycle"])),
     "ours:fast,trusted": at_rate(in_recipe(recycled(trust=0.4))),
+    "ours:alike,fast": as_it_is(recycled(trust=None)),
+    "ours:old,fast": as_it_is(recycled(oldest=96)),
+    "ours:beside,fast": as_it_is(recycled(relay_rows=2)),
+    "ours:last,fast": at_rate(in_recipe(METHODS["recycle"], usual=recipe(), begins=0.99)),
     "ours:slow": in_recipe(METHODS["recycle"]),
     "ours:early": in_recipe(METHODS["recycle"], first=TeacherForcing()),
     "ours:early,cool": Method(
@@ -316,6 +320,7 @@ FASTER: dict[str, Method] = {
     "discrete:fast": at_rate(cold(RIVALS["discrete=512"])),
     "relay_early:fast": at_rate(EARLIER["relay_early"]),
     "relay_always:fast": at_rate(EARLIER["relay_always"]),
+    "relay_old:fast": at_rate(early(cold(RIVALS["relay=32"]))),
     "scheduled_early:fast": at_rate(EARLIER["scheduled_early"]),
     "corrupt_early:fast": at_rate(EARLIER["corrupt_early"]),
     "forcing_early:fast": at_rate(EARLIER["forcing_early"]),
