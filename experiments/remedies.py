@@ -220,6 +220,7 @@ ABLATIONS: dict[str, Method] = {
     "ours:fast,trusted": at_rate(in_recipe(recycled(trust=0.4))),
     "ours:alike,fast": as_it_is(recycled(trust=None)),
     "ours:old,fast": as_it_is(recycled(oldest=96)),
+    "ours:scaled": as_it_is(recycled(strongest=2.0)),
     "ours:beside,fast": as_it_is(recycled(relay_rows=2)),
     "ours:last,fast": at_rate(in_recipe(METHODS["recycle"], usual=recipe(), begins=0.99)),
     "ours:slow": in_recipe(METHODS["recycle"]),

@@ -202,6 +202,7 @@ _MORE = (
     ),
     ("ours:fast", "ours, all of it faster, one weight", "Its relay at a rate of .008 too, all cases of one weight."),
     ("ours:alike,fast", "ours, all cases of one weight", "The recipe with far cases weighing as much as near ones."),
+    ("ours:scaled", "ours, errors scaled", "The recipe with errors scaled by U(0, 2), each frame for itself."),
     ("ours:old,fast", "ours, faster, ages to 96", "The recipe with errors of up to 96 steps."),
     ("ours:beside,fast", "ours, faster, a relay beside it", "The recipe with half of the rows a relay's."),
     (
