@@ -92,6 +92,7 @@ RATES = (
     "relay_always:fast",
     "ours:slow",
     "ours",
+    "ours:scaled",
     "ours:fast,trusted",
 )
 """Methods of the table of rates: B+, the best rivals and ours, each at the budget's rates and then at the recipe's."""
