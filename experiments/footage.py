@@ -46,7 +46,6 @@ TABLE: dict[str, Method] = {
     **{name: METHODS[name] for name in ("b", "b_plus", "noise")},
     "cooled": cooled(METHODS["b_plus"]),
     "ours": as_it_is(METHODS["recycle"]),
-    "ours:scaled": as_it_is(recycled(strongest=2.0)),
     "ours:slow": in_recipe(METHODS["recycle"]),
     "ours:late": in_recipe(METHODS["recycle"], begins=1.0),
     "ours:late,unmended": in_recipe(recycled(mended=0.0), begins=1.0),
