@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
 
 from recycle_jax.data.base import ClipSource
@@ -97,10 +98,12 @@ class Judge:
     Attributes:
         monitor: statistics, length and bands.
         starts: real starts that nothing trains on, `[rollouts, frames, h, w, c]`.
+        pace: how lively each start's real continuation is, `[rollouts]`, see `drift.memory`; None where nobody knows.
     """
 
     monitor: Monitor
     starts: Frames
+    pace: Callable[[], np.ndarray] | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

@@ -20,7 +20,15 @@ import numpy as np
 
 from experiments.arena import Arena, Judge, Trained
 from experiments.filing import cell_path, is_there, known_of_curves, publish
-from experiments.judging import anothers_errors, cell_measurement, held_out_loss, judge, probes, strip_frames
+from experiments.judging import (
+    anothers_errors,
+    cell_measurement,
+    held_out_loss,
+    judge,
+    probes,
+    strip_frames,
+    with_memory,
+)
 from experiments.methods import METHODS, Method, require_known
 from experiments.phases import Job, train_base
 from recycle_jax.data.base import ClipSource
@@ -180,6 +188,7 @@ def assemble(
     trials = dict(contest.tuning_trials)
     cells = [{**cell, "tuning_trials": trials.get(cell["method"].partition("+")[0], 0)} for cell in cells]
     judges = {place.world: place.judge() for place in _shown_places(places, cells)}
+    cells = [_remembering(cell, judges[cell["world"]]) for cell in cells]
     bands = {world: judged.monitor.bands for world, judged in judges.items() if judged.monitor.bands is not None}
     results = {
         "schema_version": 1,
@@ -197,6 +206,12 @@ def assemble(
     }
     write_json(workdir.results, results)
     return results
+
+
+def _remembering(cell: dict[str, Any], judged: Judge) -> dict[str, Any]:
+    """With memory, where these are rollouts of this judge; those of another domain or length began elsewhere."""
+    own = cell["train_domain"] == cell["eval_domain"] and cell["max_frames"] == judged.monitor.max_frames
+    return with_memory(cell, judged) if own else cell
 
 
 def _shown_places(places: Sequence[Arena], cells: Sequence[dict[str, Any]]) -> list[Arena]:

@@ -6,6 +6,7 @@ what a run uses is looked up there by world, length and window, and calibrated a
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.arena import Judge
 from recycle_jax.data.arrays import ArrayClips
 from recycle_jax.data.base import Batch, ClipSource
 from recycle_jax.data.worlds.base import DecodableWorld, IdentifyingWorld, identify, project
@@ -20,7 +22,8 @@ from recycle_jax.data.worlds.clips import WorldClips
 from recycle_jax.data.worlds.measure import half_pixel_distance
 from recycle_jax.drift.bands import Bands, Extremes, Tolerance, calibrate
 from recycle_jax.drift.base import measure, measure_stream
-from recycle_jax.drift.cells import measured
+from recycle_jax.drift.cells import curve_of, exits_of, measured
+from recycle_jax.drift.memory import memory, pace
 from recycle_jax.drift.monitor import Measurement, Monitor
 from recycle_jax.drift.probes import FOREIGN, diversity, response, response_between, rolled_over
 from recycle_jax.drift.statistics import IDENTITY, NONFINITE, Statistics
@@ -36,6 +39,9 @@ CALIBRATION_SEED, CHECK_SEED, START_SEED, HELD_OUT_SEED = 1_000_001, 1_000_002, 
 
 PROBE_FRAMES = (1, 4, 16)
 """Frames after a foreign error at which it is looked at."""
+
+PACE_FRAMES = 256
+"""Frames of real video that tell a start's own pace: several beats of a heart, several walls of a ball's."""
 
 PROBE_ROWS = 32
 """Rows that meet a foreign error."""
@@ -203,6 +209,22 @@ def strip_frames(generator: Generator, params: Params, context: Frames, key: PRN
 def start_context(world: DecodableWorld, frames: int, rows: int) -> Frames:
     """Real starts for judging, `[rows, frames, h, w, c]`."""
     return WorldClips(world=world, seed=START_SEED).batch(0, rows, frames).clip
+
+
+def true_pace(world: DecodableWorld, frames: int, rows: int) -> np.ndarray:
+    """How lively the real continuations of `start_context` are, `[rows]`, see `drift.memory`."""
+    source = WorldClips(world=world, seed=START_SEED)
+    last = jax.jit(lambda: pace(source.batch(0, rows, frames + PACE_FRAMES).clip[:, frames - 1 :]))
+    return np.asarray(last())
+
+
+def with_memory(cell: Mapping[str, Any], judged: Judge) -> dict[str, Any]:
+    """A cell with what its rollouts remember of their own pace, where their curves and that pace are there."""
+    motion = curve_of(cell, "motion")
+    rows = {values.size for values in motion.values()}
+    if judged.pace is None or rows != {len(judged.starts)}:
+        return dict(cell)
+    return {**cell, "memory": memory(motion, judged.pace(), exits_of(cell).exit_frame)}
 
 
 def footage_statistics(context: int) -> Statistics:

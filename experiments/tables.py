@@ -97,6 +97,17 @@ RATES = (
 )
 """Methods of the table of rates: B+, the best rivals and ours, each at the budget's rates and then at the recipe's."""
 
+REMEMBERING = (
+    "b_plus:fast",
+    "scheduled_early:fast",
+    "corrupt_early:fast",
+    "discrete:fast",
+    "relay_early:fast",
+    "ours",
+    "real",
+)
+"""Methods of the table of memory."""
+
 MOST = 0.5
 """Share of rollouts from which on the share says more than the median does."""
 
@@ -177,6 +188,12 @@ def _long() -> str:
     return _by_places(_results("compare"), Config().long_methods, title, _outlasted, variant="@10000")
 
 
+def _memory() -> str:
+    """What is left of each start's own pace."""
+    title = "correlation with each start's own pace after 64 and 1,024 frames; spread of paces then, 1 in real video"
+    return _by_places(_results("compare"), REMEMBERING, title, _remembered)
+
+
 def _by_places(
     results: Mapping[str, Any],
     methods: Sequence[str],
@@ -210,6 +227,18 @@ def _outlasted(cells: Sequence[Mapping[str, Any]]) -> Entry:
     """Median exit and how many rollouts never left, seed by seed."""
     seen = [f"{wording.count(median)} ({kept.sum()} of {kept.size})" for median, kept in map(_exits, _in_order(cells))]
     return Entry(main=", ".join(seen))
+
+
+def _remembered(cells: Sequence[Mapping[str, Any]]) -> Entry:
+    """Means over seeds; of octaves in which too few rollouts are within their bands nothing is told."""
+    seen = [cell["memory"] for cell in cells if "memory" in cell]
+
+    def mean(name: str, frame: int) -> str:
+        told = [dict(zip(of["frames"], of[name], strict=True)).get(frame) for of in seen]
+        there = [value for value in told if value is not None]
+        return f"{np.mean(there):.2f}" if there else wording.UNKNOWN
+
+    return Entry(main=f"{mean('correlation', 64)}, {mean('correlation', 1024)}; {mean('spread', 1024)}")
 
 
 def _in_order(cells: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -259,6 +288,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "rates": _rates,
     "long": _long,
     "foreign": _foreign,
+    "memory": _memory,
     "apebench": _apebench,
     "domains": lambda: _markdown(domains_grid(_results("compare"))),
 }

@@ -35,7 +35,15 @@ from experiments.arena import (
     world_source,
 )
 from experiments.contest import Contest, Share, conclude, run_contest
-from experiments.judging import HELD_OUT_SEED, START_SEED, Judging, start_context, world_bands, world_statistics
+from experiments.judging import (
+    HELD_OUT_SEED,
+    START_SEED,
+    Judging,
+    start_context,
+    true_pace,
+    world_bands,
+    world_statistics,
+)
 from recycle_jax.cli import parse
 from recycle_jax.data.worlds.balls import BouncingBalls
 from recycle_jax.data.worlds.base import DecodableWorld
@@ -190,7 +198,12 @@ def world_judge(name: str, world: DecodableWorld, objects: int, context: int, ju
         max_frames=judging.max_frames,
         bands=world_bands(f"{name}{world.shape[0]}", world, objects, judging),
     )
-    return Judge(monitor=monitor, starts=start_context(world, max(world.context_frames, context), judging.rollouts))
+    shown = max(world.context_frames, context)
+    return Judge(
+        monitor=monitor,
+        starts=start_context(world, shown, judging.rollouts),
+        pace=functools.cache(functools.partial(true_pace, world, shown, judging.rollouts)),
+    )
 
 
 def true_continuation(world: DecodableWorld, context: int, frames: int) -> np.ndarray:

@@ -27,8 +27,8 @@ def walking(frames, late=0.0, fading=0.0):
     return jnp.broadcast_to((1.0 - fading) * (clip + 1.0) - 1.0, (ROWS, frames, SIZE, SIZE, 1))
 
 
-def refer(shown, pull=0.25, brake=None):
-    reference = Registered(registration=EXACT, pull=pull, brake=brake, gate=OPEN)
+def refer(shown, pull=0.25, brake=None, carried=0.0):
+    reference = Registered(registration=EXACT, pull=pull, brake=brake, carried=carried, gate=OPEN)
     return reference(shown[:, :CONTEXT], shown[:, CONTEXT : CONTEXT + 1], walking(CONTEXT + 2), None)
 
 
@@ -43,6 +43,22 @@ def test_a_displaced_rollout_is_continued_from_where_it_is():
     assert away(referred.target, late[:, CONTEXT:]) < 0.1 * away(recorded.target, late[:, CONTEXT:])
     assert float(referred.score.max()) < 0.01 * float(recorded.score.max())
     np.testing.assert_array_equal(referred.accept, True)
+
+
+@pytest.mark.parametrize("carried", [0.0, 0.5, 1.0])
+def test_the_target_goes_on_at_the_contexts_own_speed_as_far_as_it_is_carried(carried):
+    start, slower = walking(1), walking(1, late=0.5)
+    context = jnp.concatenate([start, walking(2, late=0.5)[:, 1:]], axis=1)
+    shown = jnp.concatenate([context, slower], axis=1)
+    referred = refer(shown, carried=carried)
+    assert away(referred.target, walking(CONTEXT + 1, late=0.5 + 0.5 * carried)[:, CONTEXT:]) < 0.005
+    others = [late for late in (0.5, 0.75, 1.0) if late != 0.5 + 0.5 * carried]
+    assert min(away(referred.target, walking(CONTEXT + 1, late=late)[:, CONTEXT:]) for late in others) > 0.005
+
+
+def test_a_share_that_is_none_is_refused():
+    with pytest.raises(ValueError, match=r"carried is 1\.5"):
+        Registered(carried=1.5)
 
 
 def test_a_faded_rollout_is_continued_bright():
