@@ -23,6 +23,7 @@ from recycle_jax.report import wording
 from recycle_jax.report.answer import paired_grid
 from recycle_jax.report.domains import domains_grid
 from recycle_jax.report.grid import Column, Entry, Grid, Section, as_markdown
+from recycle_jax.report.memory import EARLY, at
 from recycle_jax.report.methods import known_methods
 from recycle_jax.report.overview import measured, overview_grid
 from recycle_jax.report.places import cells_of
@@ -232,13 +233,8 @@ def _outlasted(cells: Sequence[Mapping[str, Any]]) -> Entry:
 def _remembered(cells: Sequence[Mapping[str, Any]]) -> Entry:
     """Means over seeds; of octaves in which too few rollouts are within their bands nothing is told."""
     seen = [cell["memory"] for cell in cells if "memory" in cell]
-
-    def mean(name: str, frame: int) -> str:
-        told = [dict(zip(of["frames"], of[name], strict=True)).get(frame) for of in seen]
-        there = [value for value in told if value is not None]
-        return f"{np.mean(there):.2f}" if there else wording.UNKNOWN
-
-    return Entry(main=f"{mean('correlation', 64)}, {mean('correlation', 1024)}; {mean('spread', 1024)}")
+    early, late, spread = at(seen, "correlation", EARLY), at(seen, "correlation", 1024), at(seen, "spread", 1024)
+    return Entry(main=f"{early}, {late}; {spread}" if seen else wording.UNKNOWN)
 
 
 def _in_order(cells: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

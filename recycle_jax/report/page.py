@@ -13,6 +13,7 @@ from recycle_jax.report.answer import QUESTION, answer, comparison_grid
 from recycle_jax.report.domains import domains_grid
 from recycle_jax.report.failures import ALL
 from recycle_jax.report.grid import as_html
+from recycle_jax.report.memory import memory_grid
 from recycle_jax.report.methods import known_methods, readable
 from recycle_jax.report.overview import overview_grid
 from recycle_jax.report.places import cells_of, split
@@ -78,7 +79,7 @@ def render(
         command: what makes the results again; by default that of the experiment and preset.
     """
     comparison, probes, domains = comparison_grid(results), details.probes_grid(results), domains_grid(results)
-    overview = overview_grid(results)
+    overview, memory = overview_grid(results), memory_grid(results)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -94,6 +95,7 @@ def render(
         comparison_table=as_html(comparison) if comparison else "",
         overview_table=as_html(overview) if overview else "",
         domains_table=as_html(domains) if domains else "",
+        memory_table=as_html(memory) if memory else "",
         probes_table=as_html(probes) if probes else "",
         laws_table=as_html(details.laws_grid(results)),
         failures_table=as_html(details.failures_grid(results)),

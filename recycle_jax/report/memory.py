@@ -1,0 +1,51 @@
+"""What is left of each start's own pace, see `drift.memory`: correlations and spreads, octave by octave."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from recycle_jax.report import wording
+from recycle_jax.report.grid import Column, Entry, Grid, Section
+from recycle_jax.report.methods import known_methods
+from recycle_jax.report.places import by_place, cells_of
+
+EARLY = 64
+"""Frame by which a rollout has long left its start behind."""
+
+COLUMNS = (
+    Column(title="method", number=False),
+    Column(title=f"own pace, {EARLY} frames on"),
+    Column(title="own pace, at the end"),
+    Column(title="spread of paces, at the end"),
+    Column(title="last frame told of"),
+)
+
+
+def memory_grid(results: Mapping[str, Any]) -> Grid | None:
+    """Returns methods by places, means over seeds; None where no memory was measured."""
+    cells = cells_of(results)
+    sections = []
+    for place, entries in by_place(results["summary"]).items():
+        told = {
+            m: [c["memory"] for c in cells.get(e, []) if c.get("memory", {}).get("frames")] for m, e in entries.items()
+        }
+        told = {method: seen for method, seen in told.items() if seen}
+        names = known_methods(told)
+        if told:
+            rows = [[Entry(main=names[method].name), *_row(seen)] for method, seen in told.items()]
+            sections.append(Section(title=place.title, rows=rows))
+    return Grid(columns=COLUMNS, sections=sections) if sections else None
+
+
+def at(seen: Sequence[Mapping[str, Any]], name: str, frame: int) -> str:
+    """The mean over seeds of one quantity at a frame, or a dash where too few rollouts were left in all of them."""
+    values = [dict(zip(one["frames"], one[name], strict=True)).get(frame) for one in seen]
+    there = [value for value in values if value is not None]
+    return f"{np.mean(there):.2f}" if there else wording.UNKNOWN
+
+
+def _row(seen: Sequence[Mapping[str, Any]]) -> list[Entry]:
+    last = max(one["frames"][-1] for one in seen)
+    shown = (at(seen, "correlation", EARLY), at(seen, "correlation", last), at(seen, "spread", last))
+    return [*(Entry(main=value) for value in shown), Entry(main=wording.count(last))]
