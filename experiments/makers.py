@@ -299,6 +299,11 @@ def recycled(reference: Callable[[Arena], Reference] = registered, **changes: ob
     return Method(run=run)
 
 
+def carrying(share: float) -> Callable[[Arena], Reference]:
+    """The recipe's reference, with so much of the context's own speed in its target."""
+    return lambda arena: dataclasses.replace(registered(arena), carried=share)
+
+
 def with_choices(**changes: object) -> Method:
     """The recipe with other choices of how rollouts are registered."""
 

@@ -9,14 +9,13 @@ something else: it is late, or further left. Both are brought together from both
               c_old + J (p_old' - p_old)                            its older frames, see `brake`            (3)
               p_new' - p_old' = (1 - brake) (p_new - p_old)
 
-(1) asks for no jump: the target goes on from where the context is, at the recorded speed, or, as far as `carried`
-says, at the context's own: where contexts tell speeds inexactly, the recorded one is best guessed nearer to that of all
-clips, and a rollout whose target is always that one soon moves as all others do. (2) takes displacement away
-and leaves in the chain whatever else is wrong with its frames, to grow with age as in a free rollout; displacement is
-held at about `(1 - pull) / pull` steps' slip, where (1) is good. By (2) alone a chain soon shows the recorded speed
-again, whatever the generator's own is, and a generator that slows down over hundreds of frames never meets slow
-contexts. (3) moves the older frames along, so that a wrong speed fades only by `brake` a step. Too small a `brake` lets
-speeds wander so far from the recorded ones that (1) asks for what the context does not tell.
+(1) asks for no jump: the target goes on from where the context is, at the recorded speed or, as far as `carried` says,
+at the context's own. (2) takes displacement away and leaves in the chain whatever else is wrong with its frames, to
+grow with age as in a free rollout; displacement is held at about `(1 - pull) / pull` steps' slip, where (1) is good. By
+(2) alone a chain soon shows the recorded speed again, whatever the generator's own is, and a generator that slows down
+over hundreds of frames never meets slow contexts. (3) moves the older frames along, so that a wrong speed fades only by
+`brake` a step. Too small a `brake` lets speeds wander so far from the recorded ones that (1) asks for what the context
+does not tell.
 
 Needs no simulator, no learned reference and no network call; what it needs is recorded clips as long as the oldest age.
 """

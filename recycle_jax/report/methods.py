@@ -203,6 +203,12 @@ _MORE = (
     ("ours:fast", "ours, all of it faster, one weight", "Its relay at a rate of .008 too, all cases of one weight."),
     ("ours:alike,fast", "ours, all cases of one weight", "The recipe with far cases weighing as much as near ones."),
     ("ours:scaled", "ours, errors scaled", "The recipe with errors scaled by U(0, 2), each frame for itself."),
+    ("ours:carried,fast", "ours, faster, speeds carried", "Targets go on at four fifths of the context's own speed."),
+    ("ours:carried_whole,fast", "ours, faster, speeds carried whole", "Targets go on at the context's own speed."),
+    ("ours:unmended,fast", "ours, faster, no frame mended", "The recipe with all frames of a history its own."),
+    ("ours:young,fast", "ours, faster, ages to 8", "The recipe with errors of at most eight steps."),
+    ("ours:no_noise,fast", "ours, faster, without noise", "The recipe without noise on any history."),
+    ("ours:guessed,fast", "ours, faster, own guesses", "Half of real history is the network's own guess of it."),
     ("ours:old,fast", "ours, faster, ages to 96", "The recipe with errors of up to 96 steps."),
     ("ours:beside,fast", "ours, faster, a relay beside it", "The recipe with half of the rows a relay's."),
     (
