@@ -227,6 +227,7 @@ ABLATIONS: dict[str, Method] = {
     "ours:unmended,fast": as_it_is(recycled(mended=0.0)),
     "ours:young,fast": as_it_is(recycled(oldest=8)),
     "ours:no_noise,fast": as_it_is(recycled(noise=0.0)),
+    "ours:early,fast": as_it_is(METHODS["recycle"], first=TeacherForcing()),
     "ours:guessed,fast": as_it_is(recycled(guessed=0.5)),
     "ours:beside,fast": as_it_is(recycled(relay_rows=2)),
     "ours:last,fast": at_rate(in_recipe(METHODS["recycle"], usual=recipe(), begins=0.99)),

@@ -64,9 +64,15 @@ class Registered:
         return True
 
     def __call__(self, context: Frames, chunk: Frames, recorded: Frames, keys: RowKeys) -> Referred:
-        """Moves the recorded clip onto the context, and the next context towards the recorded clip."""
+        """Moves the recorded clip onto the context, and the next context towards the recorded clip.
+
+        Raises:
+            ValueError: if a speed is to be carried and the context has one frame.
+        """
         del keys
         n, t = context.shape[1], chunk.shape[1]
+        if self.carried and n < 2:
+            raise ValueError(f"carried is {self.carried}, but a context of {n} frame shows no speed: use carried=0")
         tangents = self.registration.tangents(recorded)
         p = self.registration.fit(context - recorded[:, :n], tangents[:, :n])
         target = _moved(recorded[:, n : n + t], tangents[:, n : n + t], self._onward(p, t))

@@ -208,6 +208,7 @@ _MORE = (
     ("ours:unmended,fast", "ours, faster, no frame mended", "The recipe with all frames of a history its own."),
     ("ours:young,fast", "ours, faster, ages to 8", "The recipe with errors of at most eight steps."),
     ("ours:no_noise,fast", "ours, faster, without noise", "The recipe without noise on any history."),
+    ("ours:early,fast", "ours, faster, no relay first", "The recipe from half of B, trained by teacher forcing."),
     ("ours:guessed,fast", "ours, faster, own guesses", "Half of real history is the network's own guess of it."),
     ("ours:old,fast", "ours, faster, ages to 96", "The recipe with errors of up to 96 steps."),
     ("ours:beside,fast", "ours, faster, a relay beside it", "The recipe with half of the rows a relay's."),

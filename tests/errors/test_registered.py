@@ -61,6 +61,12 @@ def test_a_share_that_is_none_is_refused():
         Registered(carried=1.5)
 
 
+def test_one_frame_has_no_speed_to_carry():
+    clip = walking(2)
+    with pytest.raises(ValueError, match="a context of 1 frame shows no speed"):
+        Registered(carried=0.5)(clip[:, :1], clip[:, 1:], walking(3), None)
+
+
 def test_a_faded_rollout_is_continued_bright():
     referred = refer(walking(CONTEXT + 1, late=0.5, fading=0.3))
     assert away(referred.target, walking(CONTEXT + 1, late=0.5)[:, CONTEXT:]) < 0.01
