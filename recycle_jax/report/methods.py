@@ -257,8 +257,12 @@ _MORE = (
     ("copy_last", "still picture", "The last real frame for ever; it must leave the bands at once."),
     ("real", "real video", "The simulator run on from the same start; it must stay inside the bands."),
 )
-_TINTS = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377", "#997700", "#6699CC", "#994455")
-_MARKS = ("o", "s", "^", "v", "D", "P", "X", "<", ">", "h", "p", "d", "H")  # 13 and 9 share no factor
+# As many tints and marks as share no factor, so that each pair of them is used before one comes again: 143 looks.
+_TINTS = (
+    *("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377", "#997700", "#6699CC", "#994455"),
+    *("#882255", "#44AA99"),
+)
+_MARKS = ("o", "s", "^", "v", "D", "P", "X", "<", ">", "h", "p", "d", "H")
 METHODS |= {
     name: Method(
         name=shown,
