@@ -14,7 +14,6 @@ from experiments.arena import Arena, Trained
 from experiments.methods import registered
 from experiments.phases import Job, extra_flops, forward_calls, recycle_with, spending, train_extra, tune_with
 from recycle_jax.errors.bank import ErrorBank
-from recycle_jax.errors.harvest import Harvest
 from recycle_jax.errors.merge import merge
 from recycle_jax.errors.references import Denoised
 from recycle_jax.errors.storage import BankState
@@ -169,7 +168,7 @@ def _with_corrector(job: Job, bank: ErrorBank, cases: BankState, spent: float) -
 def _harvested(arena: Arena, params: Params, seed: int, harvests: int) -> tuple[ErrorBank, BankState, float]:
     """Cases of a generator that does not change, with the recipe's reference, and their price."""
     recycling, reference = arena.recycling, registered(arena)
-    harvest, bank = Harvest(generator=arena.generator, oldest=recycling.oldest), recycling.bank()
+    harvest, bank = recycling.harvest(arena.generator), recycling.bank()
     program = make_harvest(harvest, bank, arena.mesh, recycling.harvest_steps)
     source, frames = arena.source(seed), harvest.clip_frames(reference)
     first = source.batch(0, recycling.chains, frames)

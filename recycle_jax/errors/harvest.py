@@ -3,7 +3,8 @@
 A chain is one rollout that goes on from where the last harvest left it, so that a case of age 32 costs one
 generator step and not 32. Ages are per frame: a frame of the start clip has age 0, a frame made by the n-th
 step since the start has age n. A chain starts anew on real video when it reaches its own age limit (limits are
-staggered, so that the bank holds all ages at once) or when the accept gate of the reference says that it is lost. Where
+staggered, so that the bank holds all ages at once) or when it is lost: the accept gate of the reference says so, or it
+is farther from its reference than a displacement within which the reference holds. Where
 chains are paced, all limits begin at the youngest age and follow what the generator can bear:
 
     limit <- U(1, 2) limit    where the chain came to its limit,        limit / 2    where it was lost         (1)
@@ -21,7 +22,7 @@ from flax import struct
 from jax import Array
 
 from recycle_jax.data.base import Batch
-from recycle_jax.errors.references import Reference, Referred
+from recycle_jax.errors.references import Reference, Referred, displaced
 from recycle_jax.generators.base import Generator, anchors_of, go_on, slide
 from recycle_jax.typing import Frames, Params, PyTree, RowFlags, RowInts, RowKeys, Rows, Scalar
 
@@ -85,14 +86,20 @@ class Harvest:
         oldest: largest age of a banked frame, in steps.
         youngest: cases whose newest frame is younger are not banked.
         paced: whether limits follow (1) of the module docstring, in place of being drawn from all ages.
+        within: displacement in pixels. A chain is lost, too, where it is farther from the reference's version of it
+            than so much displacement makes it (`errors.references.displaced`): what the reference does not explain
+            asks for a jump that no context foretells, and a jump teaches no speed. None leaves that to the gate.
     """
 
     generator: Generator
     oldest: int = 32
     youngest: int = 1
     paced: bool = False
+    within: float | None = None
 
     def __post_init__(self) -> None:
+        if self.within is not None and not self.within > 0.0:
+            raise ValueError(f"within is {self.within}, must be positive: None leaves lost chains to the gate")
         if not 1 <= self.youngest <= self.oldest:
             raise ValueError(
                 f"ages run from youngest={self.youngest} to oldest={self.oldest}: need 1 <= youngest <= oldest"
@@ -170,12 +177,20 @@ class Harvest:
         kept = anchors_of(self.generator)
         recent = chains.context[:, kept:]
         referred = reference(recent, chunk, self._recorded(reference, chains), of_reference)
+        referred = self._near(referred)
         case = self._case(chains, chunk, referred, step)
         newest = case.ages.max(axis=1)
         write = referred.accept & (newest >= self.youngest) & (newest <= self.oldest)
         context = slide(recent, chunk) if referred.go_on is None else referred.go_on
         context = jnp.concatenate([chains.context[:, :kept], context], axis=1)
         return self._move(chains, fresh, context, referred.accept, of_limit), case, write
+
+    def _near(self, referred: Referred) -> Referred:
+        """The reference's answer, its chains lost beyond `within`."""
+        if self.within is None:
+            return referred
+        near = referred.score <= displaced(referred.clean_context, self.within)
+        return dataclasses.replace(referred, accept=referred.accept & near)
 
     def _require_clips(self, reference: Reference, chains: Chains) -> None:
         """A slice past the end of a clip would silently start earlier."""

@@ -84,6 +84,19 @@ class Gate:
         return (score <= self.distance) & near, score
 
 
+def displaced(frames: Frames, pixels: float) -> Rows:
+    """Mean squared change that so much displacement makes of frames, `d = pixels² (|∂x|² + |∂y|²) / 2`.
+
+    Args:
+        frames: `[b, t, h, w, c]`.
+        pixels: how far everything moves, in no direction of its own.
+
+    Returns:
+        `[b]`, in frame units squared; 0 of frames that are one colour.
+    """
+    return jnp.square(pixels) * (mean_square(jnp.diff(frames, axis=2)) + mean_square(jnp.diff(frames, axis=3))) / 2.0
+
+
 def brightness(frames: Frames) -> Rows:
     """Mean of frames moved to [0, 1]: `[b, …]` to `[b]`, the mass of bright things on black."""
     return jnp.mean((frames + 1.0) / 2.0, axis=tuple(range(1, frames.ndim)))

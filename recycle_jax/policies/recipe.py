@@ -21,6 +21,7 @@ from recycle_jax.data.base import Batch
 from recycle_jax.errors.bank import AnySlot, ErrorBank
 from recycle_jax.errors.controls import Remake
 from recycle_jax.errors.draws import DrawRule, OwnDomain
+from recycle_jax.errors.harvest import Harvest
 from recycle_jax.errors.references import Gate, Reference
 from recycle_jax.errors.registered import Registered
 from recycle_jax.errors.replacement import Replacement, Ring
@@ -68,6 +69,9 @@ class Recycling:
         trust: displacement in pixels up to whose change of the picture a case has its whole weight, see
             `policies.replay.ReplayCases`; None trusts all alike, and so does a generator that draws, since what it
             draws moves a rollout away from the clip as an error does, and is none.
+        within: displacement in pixels, beyond which a chain is lost, see `errors.harvest.Harvest`: cases are as old as
+            the generator bears and no older. None leaves lost chains to the reference's gate, and so does a generator
+            that draws, as above.
         guessed: probability that a frame of real history is the generator's own guess of it, one step from real frames,
             as in scheduled sampling (`policies.scheduled`), at its cost, without noise; 0 leaves real history alone.
         corrupted: what is done to real history in place of noise and guesses, each frame for itself, or None.
@@ -99,12 +103,18 @@ class Recycling:
     mended: float = 0.0
     strongest: float = 1.0
     trust: float | None = None
+    within: float | None = None
     guessed: float = 0.0
     corrupted: CorruptedHistory | None = None
     reach: int = 32
     rule: AnySlot | DrawRule | OwnDomain = AnySlot()
     replacement: Replacement = Ring()
     threshold: AdaptiveThreshold | None = None
+
+    def harvest(self, generator: Generator) -> Harvest:
+        """What rolls out and compares."""
+        within = self.within if draws_nothing(generator) else None
+        return Harvest(generator=generator, oldest=self.oldest, paced=self.paced, within=within)
 
     def bank(self) -> ErrorBank:
         """The bank: one slot, a ring.

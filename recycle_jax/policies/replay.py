@@ -19,6 +19,7 @@ from recycle_jax.errors.controls import Remake
 from recycle_jax.errors.draws import DrawRule, OwnDomain
 from recycle_jax.errors.harvest import Case
 from recycle_jax.errors.inject import require_probability
+from recycle_jax.errors.references import displaced
 from recycle_jax.generators.base import Generator, clean_example, mean_square, own_level_of, split_clip
 from recycle_jax.policies.base import Drawn, ExamplePolicy, choose_rows
 from recycle_jax.policies.noise import noisy_context
@@ -44,10 +45,10 @@ class ReplayCases(ExamplePolicy):
         strongest: errors are scaled by `U(0, strongest)`, each frame for itself, under the same target: errors of all
             sizes along the generator's own directions, larger ones than its rollouts hold yet among them; 1 leaves
             them as they are.
-        trust: displacement in pixels. A case has its whole weight up to the mean squared distance from its clean
-            version that so much displacement makes, `d = trust² (|∂x|² + |∂y|²) / 2`, and `d / distance` of it
-            beyond, as in Huber's loss: the less of a rollout the reference explains, the less its target goes on from
-            where the rollout is. None trusts all alike.
+        trust: displacement in pixels. A case has its whole weight up to the mean squared distance `d` from its clean
+            version that so much displacement makes (`errors.references.displaced`), and `d / distance` of it beyond, as
+            in Huber's loss: the less of a rollout the reference explains, the less its target goes on from where the
+            rollout is. None trusts all alike.
 
     Raises:
         ValueError: if `mended` is no probability, or `strongest` or `trust` not positive.
@@ -93,7 +94,7 @@ class ReplayCases(ExamplePolicy):
         distance = mean_square(case.context.astype(jnp.float32) - clean)
         if self.trust is None:
             return jnp.ones_like(distance)
-        near = jnp.square(self.trust) * _change_a_pixel(clean)
+        near = displaced(clean, self.trust)
         return near / jnp.maximum(jnp.maximum(distance, near), TINY)
 
     def _history(self, case: Case, keys: RowKeys) -> Frames:
@@ -149,11 +150,6 @@ class AddErrors(ExamplePolicy):
         weight = jnp.where(found, self.weight * weight, weight)
         example = clean_example(generator, batch, of_fit, context=injected, level=level, weight=weight)
         return Drawn(example=example, clean=jnp.logical_not(found), found=found)
-
-
-def _change_a_pixel(frames: Frames) -> Rows:
-    """`[b]` mean squared difference of neighbouring pixels, over both axes."""
-    return (mean_square(jnp.diff(frames, axis=2)) + mean_square(jnp.diff(frames, axis=3))) / 2.0
 
 
 def _levels(keys: RowKeys, most: float) -> Rows:

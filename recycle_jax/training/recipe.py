@@ -20,7 +20,6 @@ from jax.sharding import Mesh
 from recycle_jax.data.base import ClipSource
 from recycle_jax.errors.capacity import allocate
 from recycle_jax.errors.controls import Remake
-from recycle_jax.errors.harvest import Harvest
 from recycle_jax.errors.references import Reference
 from recycle_jax.generators.base import Generator
 from recycle_jax.policies.base import HistoryPolicy
@@ -135,8 +134,7 @@ def recycle_phase(
     The parameters to use are `training.average.handed_out(state.train)`, or a watcher's `result(state)`.
     `renew` is for references that hold the network in training (`errors.reconsidered`), see `Harvesting`.
     """
-    optimizer, bank = adam.build(schedule.updates), recycling.bank()
-    harvest = Harvest(generator=generator, oldest=recycling.oldest, paced=recycling.paced)
+    optimizer, bank, harvest = adam.build(schedule.updates), recycling.bank(), recycling.harvest(generator)
     harvesting = Harvesting(
         program=make_harvest(harvest, bank, mesh, recycling.harvest_steps),
         reference=place(reference, mesh, ROLES.params),

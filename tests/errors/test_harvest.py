@@ -183,3 +183,26 @@ def test_a_chain_rolls_out_under_the_condition_of_its_clip_and_banks_it():
     assert len(np.unique(told)) > 2
     pace = np.asarray(cases.target - cases.context[..., -1:, :, :, :], np.float32)[0, 0, :kept, 0, 0, 0, 0]
     np.testing.assert_allclose(pace, told, atol=1e-4)
+
+
+@pytest.mark.parametrize(("within", "banked"), [(None, 4), (4.5, 2), (1.0, 0)])
+def test_a_chain_farther_away_than_a_displacement_is_lost(within, banked):
+    """A ramp of .02 a pixel, a generator that stands still under .03 a frame: off by .03 n, and a pixel makes .014."""
+    ramp = 0.02 * jnp.arange(4.0)
+    frames = -1.0 + 0.03 * jnp.arange(16.0)[None, :, None, None, None] + ramp[None, None, None, :, None]
+    clip = jnp.broadcast_to(frames, (ROWS, 16, 4, 4, 1))
+    harvest = Harvest(generator=brightening(0.0, context_frames=1), oldest=4, within=within)
+    fresh = dataclasses.replace(
+        harvest.start(Batch(clip=clip, domain=jnp.zeros(ROWS, jnp.int32))), limit=jnp.full(ROWS, 99, jnp.int32)
+    )
+    chains, written = fresh, []
+    for step in range(5):
+        keys = jax.random.split(jax.random.key(step), ROWS)
+        chains, case, write = harvest.advance({}, OPEN, chains, fresh, keys, jnp.int32(step))
+        written += np.asarray(case.ages[write]).max(axis=1).tolist() if write.any() else []
+    assert max(written, default=0) == banked
+
+
+def test_no_displacement_at_all_is_refused():
+    with pytest.raises(ValueError, match="within is 0"):
+        Harvest(generator=brightening(0.0), within=0.0)

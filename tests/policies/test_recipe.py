@@ -134,6 +134,14 @@ def test_a_relays_rows_are_shared_out_as_the_bank_is_and_keep_no_anchors():
         recycling.policy(recycling.bank(), Anchored(inner=predictor))
 
 
+def test_chains_end_far_away_only_where_nothing_is_drawn():
+    network = Network(init=lambda key: {}, apply=None)
+    predictor, flow = (kind(network=network, context_frames=2) for kind in (Predictor, RectifiedFlow))
+    settings, cold = Recycling(within=0.4, oldest=5), dataclasses.replace(flow, temperature=0.0)
+    assert [settings.harvest(who).within for who in (predictor, cold, flow)] == [0.4, 0.4, None]
+    assert settings.harvest(flow).oldest == 5 and Recycling().harvest(predictor).within is None
+
+
 def test_far_cases_weigh_less_only_where_nothing_is_drawn():
     """What a flow draws moves a rollout away from the clip and is no error."""
     network = Network(init=lambda key: {}, apply=None)
