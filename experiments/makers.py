@@ -171,6 +171,11 @@ def as_it_is(method: Method, **changes: Any) -> Method:
     return recycling_at(in_recipe(method, usual=recipe(), **changes))
 
 
+def from_b_at_rate(method: Method) -> Method:
+    """What is taken apart of the recipe, from half of B on in place of a relay, all at the recipe's rate."""
+    return at_rate(in_recipe(method, usual=recipe(), first=TeacherForcing()))
+
+
 def as_it_was(method: Method, **changes: Any) -> Method:
     """The recipe, or what is taken apart, as it was at first: from B on, with half of a flow's temperature."""
     return in_recipe(method, begins=1.0, usual=AS_IT_WAS, **changes)

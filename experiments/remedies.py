@@ -35,6 +35,7 @@ from experiments.makers import (
     draws_nothing,
     early,
     flows_only,
+    from_b_at_rate,
     hierarchical,
     in_recipe,
     one_domain,
@@ -226,11 +227,9 @@ ABLATIONS: dict[str, Method] = {
     "ours:carried_whole,fast": as_it_is(recycled(carrying(1.0))),
     "ours:unmended,fast": as_it_is(recycled(mended=0.0)),
     "ours:young,fast": as_it_is(recycled(oldest=8)),
-    "ours:within,fast": at_rate(in_recipe(recycled(within=0.4), usual=recipe(), first=TeacherForcing())),
-    "ours:within,unmended,fast": at_rate(
-        in_recipe(recycled(within=0.4, mended=0.0), usual=recipe(), first=TeacherForcing())
-    ),
-    "ours:within,later_fast": as_it_is(recycled(within=0.4)),
+    "ours:within,fast": from_b_at_rate(recycled(within=0.4, trust=None)),
+    "ours:within,unmended,fast": from_b_at_rate(recycled(within=0.4, trust=None, mended=0.0)),
+    "ours:within,later_fast": as_it_is(recycled(within=0.4, trust=None)),
     "ours:no_noise,fast": as_it_is(recycled(noise=0.0)),
     "ours:early,fast": as_it_is(METHODS["recycle"], first=TeacherForcing()),
     "ours:guessed,fast": as_it_is(recycled(guessed=0.5)),
