@@ -54,6 +54,7 @@ SHORT = (
     "relay",
     "ours:slow",
     "ours",
+    "ours:within,fast",
     "real",
 )
 """Methods of the table on the first page: each family as the screening chose it, B+, the best rivals and ours at
@@ -95,6 +96,7 @@ RATES = (
     "ours",
     "ours:scaled",
     "ours:fast,trusted",
+    "ours:within,fast",
 )
 """Methods of the table of rates: B+, the best rivals and ours, each at the budget's rates and then at the recipe's."""
 
@@ -105,6 +107,7 @@ REMEMBERING = (
     "discrete:fast",
     "relay_early:fast",
     "ours",
+    "ours:within,fast",
     "real",
 )
 """Methods of the table of memory."""
