@@ -209,15 +209,11 @@ _MORE = (
     ("ours:young,fast", "ours, faster, ages to 8", "The recipe with errors of at most eight steps."),
     (
         "ours:within,fast",
-        "ours, faster from B on, chains near",
+        "ours, chains that end",
         "From half of B on, all at .008; a chain ends where the clip explains it no more.",
     ),
-    ("ours:within,unmended,fast", "ours, faster from B on, chains near, no frame mended", "The same, nothing mended."),
-    (
-        "ours:within,later_fast",
-        "ours, chains near",
-        "The recipe, but that a chain ends where the clip explains it no more.",
-    ),
+    ("ours:within,unmended,fast", "ours, chains that end, no frame mended", "The same with all frames its own."),
+    ("ours:within,later_fast", "ours, chains that end, from a slower relay", "From the relay of the recipe, at .002."),
     ("ours:no_noise,fast", "ours, faster, without noise", "The recipe without noise on any history."),
     ("ours:early,fast", "ours, faster, no relay first", "The recipe from half of B, trained by teacher forcing."),
     ("ours:guessed,fast", "ours, faster, own guesses", "Half of real history is the network's own guess of it."),
