@@ -108,6 +108,7 @@ REMEMBERING = (
     "relay_early:fast",
     "ours",
     "ours:within,fast",
+    "ours:within,unmended,fast",
     "real",
 )
 """Methods of the table of memory."""
