@@ -229,6 +229,7 @@ ABLATIONS: dict[str, Method] = {
     "ours:young,fast": as_it_is(recycled(oldest=8)),
     "ours:within,fast": from_b_at_rate(recycled(within=0.4, trust=None)),
     "ours:within,unmended,fast": from_b_at_rate(recycled(within=0.4, trust=None, mended=0.0)),
+    "ours:within_more,fast": from_b_at_rate(recycled(within=0.8, trust=None)),
     "ours:within,later_fast": as_it_is(recycled(within=0.4, trust=None)),
     "ours:no_noise,fast": as_it_is(recycled(noise=0.0)),
     "ours:early,fast": as_it_is(METHODS["recycle"], first=TeacherForcing()),

@@ -213,6 +213,7 @@ _MORE = (
         "From half of B on, all at .008; a chain ends where the clip explains it no more.",
     ),
     ("ours:within,unmended,fast", "ours, chains that end, no frame mended", "The same with all frames its own."),
+    ("ours:within_more,fast", "ours, chains that end later", "A chain ends at twice that displacement, of .8 pixels."),
     ("ours:within,later_fast", "ours, chains that end, from a slower relay", "From the relay of the recipe, at .002."),
     ("ours:no_noise,fast", "ours, faster, without noise", "The recipe without noise on any history."),
     ("ours:early,fast", "ours, faster, no relay first", "The recipe from half of B, trained by teacher forcing."),
