@@ -8,7 +8,7 @@ without a name; tables name them all.
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -111,7 +111,7 @@ def cost_plot(
     methods: Mapping[str, Method],
     max_frames: int | None = None,
 ) -> Figure | None:
-    """Draws horizons against cost, each method's points joined.
+    """Draws horizons against cost, each method's points joined; the foremost have names, see `most_telling`.
 
     Args:
         points: method id -> (cost over B, median horizon, low end, high end of its interval).
@@ -126,11 +126,16 @@ def cost_plot(
     if not known:
         return None
     figure, axes = styled_axes()
+    named = _foremost(known, {name: max(point[1] for point in row) for name, row in known.items()})
     for name, row in known.items():
         cost, middle, low, high = np.maximum(np.array(row, np.float64).T, 0.5)
+        if name not in named:
+            axes.plot(cost, middle, marker="o", markersize=4, **_UNNAMED)
+            continue
         ends = np.stack([middle - np.minimum(low, middle), np.maximum(high, middle) - middle])
         axes.errorbar(cost, middle, yerr=ends, color=methods[name].colour, linewidth=1.4, capsize=3)
         _marks(axes, methods[name], cost, middle, size=8)
+    _say_unnamed(axes, len(known.keys() - named))
     if max_frames:
         axes.axhline(max_frames, color=INK, linestyle=(0, (1, 1.5)), linewidth=1.2, label="frames watched")
     axes.set_yscale("log", base=2)
@@ -147,7 +152,12 @@ def most_telling(entries: Mapping[str, Cells], most: int = MOST_NAMED) -> set[st
     lasting = {
         name: np.mean([np.mean(cell["rollouts"]["exit_frame"]) for cell in cells]) for name, cells in entries.items()
     }
-    order = sorted(entries, key=lambda name: (name not in _ALWAYS_NAMED, ":" in name, -lasting[name]))
+    return _foremost(entries, lasting, most)
+
+
+def _foremost(names: Iterable[str], lasting: Mapping[str, Any], most: int = MOST_NAMED) -> set[str]:
+    """So many names, in the order of `most_telling`, by how long each lasts."""
+    order = sorted(names, key=lambda name: (name not in _ALWAYS_NAMED, ":" in name, -lasting[name]))
     return set(order[:most])
 
 

@@ -261,3 +261,12 @@ def test_of_many_rivals_those_beaten_everywhere_are_named_together():
     ratios["balls/flow"]["ours_over_relay"] = {"verdict": "shorter", "ratio": 0.5}
     said = answer({"headline": {"horizon_ratios": ratios}, "summary": {}})
     assert said.endswith("It is shorter than relay in 1. The rest is undecided.")
+
+
+def test_a_cost_plot_of_many_methods_names_the_foremost():
+    points = {"b": [(1.0, 8.0, 4.0, 16.0)], "b_plus": [(1.45, 16.0, 8.0, 32.0)]}
+    points |= {f"m{place}": [(1.45, 100.0 + place, 50.0, 200.0)] for place in range(40)}
+    figure = plots.cost_plot(points, page.known_methods(points), 1024)
+    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert labels[-2:] == ["32 others", "frames watched"] and len(labels) == plots.MOST_NAMED + 2
+    assert "m39" in labels and "m0" not in labels
