@@ -4,8 +4,8 @@ A chain is one rollout that goes on from where the last harvest left it, so that
 generator step and not 32. Ages are per frame: a frame of the start clip has age 0, a frame made by the n-th
 step since the start has age n. A chain starts anew on real video when it reaches its own age limit (limits are
 staggered, so that the bank holds all ages at once) or when it is lost: the accept gate of the reference says so, or it
-is farther from its reference than a displacement within which the reference holds. Where
-chains are paced, all limits begin at the youngest age and follow what the generator can bear:
+is farther from its reference than a displacement within which the reference holds. Where chains are paced, all limits
+begin at the youngest age and follow what the generator can bear:
 
     limit <- U(1, 2) limit    where the chain came to its limit,        limit / 2    where it was lost         (1)
 
