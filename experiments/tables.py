@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from experiments.apebench_results import geometric_mean
+from experiments.by_shape import by_shape_grid
 from experiments.compare import Config
 from experiments.domains import STOCHASTIC, WORLDS
 from recycle_jax.io.files import write_bytes
@@ -99,6 +100,9 @@ RATES = (
     "ours:within,fast",
 )
 """Methods of the table of rates: B+, the best rivals and ours, each at the budget's rates and then at the recipe's."""
+
+SHAPED = ("scheduled_early:fast", "relay_early:fast", "ours:slow", "ours", "ours:within,fast", "real")
+"""Methods of the table of digits, shape by shape: those that keep most of them."""
 
 REMEMBERING = (
     "b_plus:fast",
@@ -289,6 +293,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "long": _long,
     "foreign": _foreign,
     "memory": _memory,
+    "shapes": lambda: as_markdown(by_shape_grid(_results("compare"), SHAPED)),
     "apebench": _apebench,
     "domains": lambda: _markdown(domains_grid(_results("compare"))),
 }
