@@ -28,7 +28,7 @@ WORLD = "digits"
 
 @functools.cache
 def shapes_of_starts(rows: int) -> tuple[np.ndarray, np.ndarray]:
-    """Which digit the judge's starts show, `[rows]` int32, and what a pixel's displacement changes of each, `[rows]`."""
+    """Which digit the judge's starts show and what a pixel's displacement changes of each, both `[rows]`."""
     world = WORLDS[WORLD]
     assert isinstance(world, MovingDigits)
     frames = start_context(world, Config().context, rows)

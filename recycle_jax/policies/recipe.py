@@ -34,6 +34,7 @@ from recycle_jax.policies.anchor import AnchoredHistory
 from recycle_jax.policies.base import ExamplePolicy, HistoryPolicy
 from recycle_jax.policies.clean import TeacherForcing
 from recycle_jax.policies.corrupt import CorruptedHistory
+from recycle_jax.policies.even import EvenRows, usual_change
 from recycle_jax.policies.mixture import Mixture
 from recycle_jax.policies.noise import NoiseAugmentation
 from recycle_jax.policies.relay import Relay
@@ -72,6 +73,7 @@ class Recycling:
         within: displacement in pixels, beyond which a chain is lost, see `errors.harvest.Harvest`: cases are as old as
             the generator bears and no older. None leaves lost chains to the reference's gate, and so does a generator
             that draws, as above.
+        even_rows: whether rows are weighed so that a displacement costs the same in all of them, see `policies.even`.
         guessed: probability that a frame of real history is the generator's own guess of it, one step from real frames,
             as in scheduled sampling (`policies.scheduled`), at its cost, without noise; 0 leaves real history alone.
         corrupted: what is done to real history in place of noise and guesses, each frame for itself, or None.
@@ -104,6 +106,7 @@ class Recycling:
     strongest: float = 1.0
     trust: float | None = None
     within: float | None = None
+    even_rows: bool = False
     guessed: float = 0.0
     corrupted: CorruptedHistory | None = None
     reach: int = 32
@@ -142,13 +145,29 @@ class Recycling:
             return self.relay
         return dataclasses.replace(self.relay, capacity=self._in_a_shard(self.relay.capacity))
 
-    def policy(self, bank: ErrorBank, generator: Generator, remake: Remake | None = None) -> ExamplePolicy:
-        """Clean and banked history, row by row; `remake` changes the errors of replayed cases, for controls.
+    def policy(
+        self, bank: ErrorBank, generator: Generator, remake: Remake | None = None, real: Batch | None = None
+    ) -> ExamplePolicy:
+        """Clean and banked history, row by row.
+
+        Args:
+            bank: whose cases are drawn.
+            generator: who is trained.
+            remake: changes the errors of replayed cases, for controls.
+            real: clips that say what a usual row is, where `even_rows` asks for it.
 
         Raises:
-            ValueError: if a relay is asked for of a generator that keeps anchors, or real history is to be both guessed
-                and corrupted.
+            ValueError: if a relay is asked for of a generator that keeps anchors, real history is to be both guessed
+                and corrupted, or rows are to be even and no real clips are there.
         """
+        rows = self._rows(bank, generator, remake)
+        if not self.even_rows:
+            return rows
+        if real is None:
+            raise ValueError("even_rows is True, but no real clips say what a usual row is: pass real=batch")
+        return EvenRows(inner=rows, usual=usual_change(real))
+
+    def _rows(self, bank: ErrorBank, generator: Generator, remake: Remake | None) -> ExamplePolicy:
         if self.guessed and self.corrupted is not None:
             raise ValueError(f"guessed is {self.guessed} and real history corrupted too: leave one of them")
         usual = 0.0 if own_level_of(generator) else self.noise

@@ -148,8 +148,8 @@ def recycle_phase(
     )
     own = jax.tree.map(jnp.copy, params)
     first = source.batch(schedule.first_batch, recycling.chains, harvesting.frames)
-    policy = recycling.policy(bank, generator, control.remake)
     batch = source.batch(schedule.first_batch, schedule.rows, schedule.frames)
+    policy = recycling.policy(bank, generator, control.remake, batch)
     memory = policy.begin(generator, batch, recycling.shards, jax.random.fold_in(key, MEMORY_STREAM))
     cases = allocate(bank, harvest.entry(source.shape, first.condition), mesh)
     state = RunState(
