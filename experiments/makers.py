@@ -30,9 +30,10 @@ from recycle_jax.generators.hierarchical import Hierarchical
 from recycle_jax.generators.provenance import Provenance
 from recycle_jax.generators.rectified_flow import RectifiedFlow
 from recycle_jax.policies.anchor import AnchoredHistory
-from recycle_jax.policies.base import HistoryPolicy
+from recycle_jax.policies.base import ExamplePolicy, HistoryPolicy
 from recycle_jax.policies.clean import TeacherForcing
 from recycle_jax.policies.discrete import DiscreteHistory
+from recycle_jax.policies.even import EvenRows, usual_change
 from recycle_jax.policies.one_step import OneStepErrors
 from recycle_jax.policies.recipe import Recipe
 from recycle_jax.policies.recipe import recycle as recipe
@@ -74,6 +75,16 @@ STOP = Stop(price=0.01, higher=False)
 def tuned(policy: HistoryPolicy) -> Method:
     """A policy from B's parameters on."""
     return Method(run=lambda job: tune_with(job, policy, "tune"))
+
+
+def even(policy: ExamplePolicy) -> Method:
+    """A policy from B's parameters on, whose rows are weighed so that a displacement costs the same in all of them."""
+
+    def run(job: Job) -> Trained:
+        real = job.arena.source(job.seed).batch(0, 64, policy.clip_frames(job.arena.generator))
+        return tune_with(job, EvenRows(inner=policy, usual=usual_change(real)), "tune")
+
+    return Method(run=run)
 
 
 def unrolled_gradient(steps: int, ramp: int = 0) -> Unrolled:

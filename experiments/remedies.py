@@ -34,6 +34,7 @@ from experiments.makers import (
     discrete,
     draws_nothing,
     early,
+    even,
     flows_only,
     from_b_at_rate,
     hierarchical,
@@ -230,6 +231,8 @@ ABLATIONS: dict[str, Method] = {
     "ours:within,fast": from_b_at_rate(recycled(within=0.4, trust=None)),
     "ours:within,unmended,fast": from_b_at_rate(recycled(within=0.4, trust=None, mended=0.0)),
     "ours:within_more,fast": from_b_at_rate(recycled(within=0.8, trust=None)),
+    "ours:within,even,fast": from_b_at_rate(recycled(within=0.4, trust=None, even_rows=True)),
+    "ours:even,fast": as_it_is(recycled(even_rows=True)),
     "ours:within,later_fast": as_it_is(recycled(within=0.4, trust=None)),
     "ours:no_noise,fast": as_it_is(recycled(noise=0.0)),
     "ours:early,fast": as_it_is(METHODS["recycle"], first=TeacherForcing()),
@@ -338,9 +341,11 @@ FASTER: dict[str, Method] = {
     "scheduled_early:fast": at_rate(EARLIER["scheduled_early"]),
     "corrupt_early:fast": at_rate(EARLIER["corrupt_early"]),
     "forcing_early:fast": at_rate(EARLIER["forcing_early"]),
+    "scheduled_early:even,fast": at_rate(early(cold(even(ScheduledSampling(share=0.5))))),
+    "relay_early:even,fast": at_rate(early(cold(even(Relay(oldest=8, capacity=2048))))),
 }
 """B, B+ and the best rivals, early where that helped them, at the rate that was found for ours; all but B and B+ draw
-nothing, as ours. Each is a remedy of its own."""
+nothing, as ours. Each is a remedy of its own. The two best have their rows weighed evenly besides, as ours may."""
 
 COOLED: dict[str, Method] = {
     "ours=loose,cooled": by_itself(OURS["ours=loose"], twin="ours=loose"),
