@@ -145,29 +145,13 @@ class Recycling:
             return self.relay
         return dataclasses.replace(self.relay, capacity=self._in_a_shard(self.relay.capacity))
 
-    def policy(
-        self, bank: ErrorBank, generator: Generator, remake: Remake | None = None, real: Batch | None = None
-    ) -> ExamplePolicy:
-        """Clean and banked history, row by row.
-
-        Args:
-            bank: whose cases are drawn.
-            generator: who is trained.
-            remake: changes the errors of replayed cases, for controls.
-            real: clips that say what a usual row is, where `even_rows` asks for it.
+    def policy(self, bank: ErrorBank, generator: Generator, remake: Remake | None = None) -> ExamplePolicy:
+        """Clean and banked history, row by row; `remake` changes the errors of replayed cases, for controls.
 
         Raises:
-            ValueError: if a relay is asked for of a generator that keeps anchors, real history is to be both guessed
-                and corrupted, or rows are to be even and no real clips are there.
+            ValueError: if a relay is asked for of a generator that keeps anchors, or real history is to be both guessed
+                and corrupted.
         """
-        rows = self._rows(bank, generator, remake)
-        if not self.even_rows:
-            return rows
-        if real is None:
-            raise ValueError("even_rows is True, but no real clips say what a usual row is: pass real=batch")
-        return EvenRows(inner=rows, usual=usual_change(real))
-
-    def _rows(self, bank: ErrorBank, generator: Generator, remake: Remake | None) -> ExamplePolicy:
         if self.guessed and self.corrupted is not None:
             raise ValueError(f"guessed is {self.guessed} and real history corrupted too: leave one of them")
         usual = 0.0 if own_level_of(generator) else self.noise
@@ -207,6 +191,10 @@ class Recycling:
                 "histories would lose: use relay_rows=0"
             )
         return AnchoredHistory(inner=rows, reach=self.reach)
+
+    def weighed(self, policy: ExamplePolicy, real: Batch) -> ExamplePolicy:
+        """The policy with even rows, where they are asked for; real clips say what a usual row is."""
+        return EvenRows(inner=policy, usual=usual_change(real)) if self.even_rows else policy
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

@@ -149,7 +149,7 @@ def recycle_phase(
     own = jax.tree.map(jnp.copy, params)
     first = source.batch(schedule.first_batch, recycling.chains, harvesting.frames)
     batch = source.batch(schedule.first_batch, schedule.rows, schedule.frames)
-    policy = recycling.policy(bank, generator, control.remake, batch)
+    policy = recycling.weighed(recycling.policy(bank, generator, control.remake), batch)
     memory = policy.begin(generator, batch, recycling.shards, jax.random.fold_in(key, MEMORY_STREAM))
     cases = allocate(bank, harvest.entry(source.shape, first.condition), mesh)
     state = RunState(

@@ -73,12 +73,11 @@ def test_what_a_policy_remembers_is_remembered(predictor, keys_of):
 
 
 def test_recycling_asks_real_clips_what_is_usual(predictor):
-    recycling, real = Recycling(even_rows=True), waves([0.5, 0.5])
-    policy = recycling.policy(recycling.bank(), predictor, real=real)
-    assert isinstance(policy, EvenRows) and policy.usual == pytest.approx(usual_change(real))
-    assert policy.inner == Recycling().policy(recycling.bank(), predictor)
-    with pytest.raises(ValueError, match=r"even_rows is True, but no real clips .*: pass real=batch"):
-        recycling.policy(recycling.bank(), predictor)
+    real, even = waves([0.5, 0.5]), Recycling(even_rows=True)
+    rows = even.policy(even.bank(), predictor)
+    policy = even.weighed(rows, real)
+    assert isinstance(policy, EvenRows) and policy.usual == pytest.approx(usual_change(real)) and policy.inner is rows
+    assert Recycling().weighed(rows, real) is rows
 
 
 @pytest.mark.parametrize(("usual", "most", "match"), [(0.0, 4.0, "one colour"), (1.0, 0.5, "at least 1")])

@@ -18,7 +18,7 @@ from flax import struct
 
 from recycle_jax.data.worlds.base import WorldDefaults
 from recycle_jax.data.worlds.driving_palette import DOMAINS, PLACES, WEATHERS, look
-from recycle_jax.data.worlds.driving_reading import read_frame, within_half_a_pixel
+from recycle_jax.data.worlds.driving_reading import Reading, read_frame, within_half_a_pixel
 from recycle_jax.data.worlds.driving_spans import LOOP
 from recycle_jax.data.worlds.driving_view import DASH, draw
 from recycle_jax.typing import Clip, Frame, PRNGKey, Scalar
@@ -138,15 +138,20 @@ class Driving(WorldDefaults):
         """Returns the label of the place and weather, an index of `domains`."""
         return state.scene
 
+    def driven(self, earlier: Frame, later: Frame) -> Scalar:
+        """Reads how far the camera drove between two frames `[h, w, 3]`, of anything at all."""
+        last, first = read_frame(_light(later), _light(earlier), self.gap, _SIDE)
+        return _driven(first, last)
+
     def decode(self, frames: Clip) -> tuple[DrivingState, Scalar]:
         """Reads the first and the last frame (see `driving_reading`), and the motion from both.
 
         The confidence halves when the frame drawn is as far from the frame seen as half a pixel of motion.
         """
-        light = (jnp.clip(jnp.nan_to_num(frames), -1.0, 1.0) + 1.0) / 2.0
+        light = _light(frames)
         last, first = read_frame(light[-1], light[0], self.gap, _SIDE)
         ages = frames.shape[0] - 1
-        driven = jnp.mod(last.along - first.along + LOOP / 2.0, LOOP) - LOOP / 2.0
+        driven = _driven(first, last)
         speed = jnp.clip(driven / ages, *self.speed)
         middle, swing = self._gap
         gap, closing = _swung(first.gap - middle, last.gap - middle, ages, swing, _SURGE)
@@ -170,6 +175,16 @@ class Driving(WorldDefaults):
     def _gap(self) -> tuple[float, float]:
         """The middle of the gap, and its greatest swing."""
         return (self.gap[0] + self.gap[1]) / 2.0, (self.gap[1] - self.gap[0]) / 2.0
+
+
+def _light(frames: jax.Array) -> jax.Array:
+    """Frames of anything in [0, 1]."""
+    return (jnp.clip(jnp.nan_to_num(frames), -1.0, 1.0) + 1.0) / 2.0
+
+
+def _driven(first: Reading, last: Reading) -> Scalar:
+    """The shortest way along the loop from one place to the other."""
+    return jnp.mod(last.along - first.along + LOOP / 2.0, LOOP) - LOOP / 2.0
 
 
 def _wet(scene: Scalar) -> jax.Array:
