@@ -37,6 +37,7 @@ from recycle_jax.policies.even import EvenRows, usual_change
 from recycle_jax.policies.one_step import OneStepErrors
 from recycle_jax.policies.recipe import Recipe
 from recycle_jax.policies.recipe import recycle as recipe
+from recycle_jax.policies.relay import Relay
 from recycle_jax.policies.unrolled import Unrolled
 from recycle_jax.training.recipe import Control
 from recycle_jax.training.selection import Selection
@@ -53,13 +54,16 @@ LIBRARY = 4096
 EARLY = 0.5
 """Share of B's updates after which a remedy begins, where it begins early."""
 
-FAST = recipe().learning_rate
+RELAYED = recipe(trust=0.4, within=None, even_rows=False, first=Relay(oldest=8, capacity=2048), learning_rate=8e-3)
+"""The recipe that was taken apart at its rate: from a relay at the budget's rate on, and far cases weigh less."""
+
+FAST = RELAYED.learning_rate
 """The recipe's learning rate, at which networks of this size learn more in the same updates than at the budget's."""
 
 OWN = 0.5
 """What a network is told of a history of its own, where it is told."""
 
-SLOW = recipe(trust=None)
+SLOW = dataclasses.replace(RELAYED, recycling=dataclasses.replace(RELAYED.recycling, trust=None))
 """The recipe before its rate was asked for, which was taken apart: all cases alike, and at the budget's rates."""
 
 NEAR = dataclasses.replace(SLOW, reference=recipe(gate_distance=0.01).reference)
@@ -178,13 +182,13 @@ def in_recipe(
 
 
 def as_it_is(method: Method, **changes: Any) -> Method:
-    """The recipe of `policies.recycle`, or what is taken apart of it, its learning rate included."""
-    return recycling_at(in_recipe(method, usual=recipe(), **changes))
+    """The recipe `RELAYED`, or what is taken apart of it, its learning rate included."""
+    return recycling_at(in_recipe(method, usual=RELAYED, **changes))
 
 
 def from_b_at_rate(method: Method) -> Method:
     """What is taken apart of the recipe, from half of B on in place of a relay, all at the recipe's rate."""
-    return at_rate(in_recipe(method, usual=recipe(), first=TeacherForcing()))
+    return at_rate(in_recipe(method, usual=RELAYED, first=TeacherForcing()))
 
 
 def as_it_was(method: Method, **changes: Any) -> Method:
@@ -196,7 +200,8 @@ def as_recipe(arena: Arena, usual: Recipe = SLOW) -> Arena:
     """The arena with the choices of a recipe in place of those that settings are screened from."""
     gate = usual.reference.gate.distance  # type: ignore[attr-defined]
     choices = dataclasses.replace(arena.choices, brake=None, flow_brake=None, gate_distance=gate)
-    recycling = dataclasses.replace(arena.recycling, mended=usual.recycling.mended, trust=usual.recycling.trust)
+    wanted = {name: getattr(usual.recycling, name) for name in ("mended", "trust", "within", "even_rows")}
+    recycling = dataclasses.replace(arena.recycling, **wanted)
     return dataclasses.replace(arena, choices=choices, recycling=recycling)
 
 

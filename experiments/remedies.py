@@ -16,6 +16,7 @@ from experiments.makers import (
     NEAR,
     OWN,
     REACH,
+    RELAYED,
     STOP,
     anchored,
     anchored_and_recycled,
@@ -83,7 +84,6 @@ from recycle_jax.policies.corrupt import CorruptedHistory
 from recycle_jax.policies.forcing import DiffusionForcing
 from recycle_jax.policies.noise import NoiseAugmentation
 from recycle_jax.policies.pushforward import Pushforward
-from recycle_jax.policies.recipe import recycle as recipe
 from recycle_jax.policies.relay import Relay
 from recycle_jax.policies.resampling import ResamplingForcing
 from recycle_jax.policies.scheduled import ScheduledSampling
@@ -238,7 +238,7 @@ ABLATIONS: dict[str, Method] = {
     "ours:early,fast": as_it_is(METHODS["recycle"], first=TeacherForcing()),
     "ours:guessed,fast": as_it_is(recycled(guessed=0.5)),
     "ours:beside,fast": as_it_is(recycled(relay_rows=2)),
-    "ours:last,fast": at_rate(in_recipe(METHODS["recycle"], usual=recipe(), begins=0.99)),
+    "ours:last,fast": at_rate(in_recipe(METHODS["recycle"], usual=RELAYED, begins=0.99)),
     "ours:slow": in_recipe(METHODS["recycle"]),
     "ours:early": in_recipe(METHODS["recycle"], first=TeacherForcing()),
     "ours:early,cool": Method(
@@ -319,7 +319,7 @@ EARLIER: dict[str, Method] = {
     "forcing_early": early(cold(RIVALS["forcing=weak,stabilised"])),
     "relay_early": early(cold(RIVALS["relay=8"])),
     "corrupt_early": early(cold(RIVALS["corrupt=published"])),
-    "relay_always": early(cold(RIVALS["relay=8"]), first=recipe().first),
+    "relay_always": early(cold(RIVALS["relay=8"]), first=RELAYED.first),
 }
 """The recipe from a B of half the updates on, for the same total cost, with a flow that draws nothing; the same after a
 relay in B's place, with cases of up to .03 from the clip, of up to .01 only, with three clean rows a case, with a

@@ -246,6 +246,8 @@ def recycle(
     gate_distance: float = 0.03,
     mended: float = 0.5,
     trust: float | None = 0.4,
+    within: float | None = None,
+    even_rows: bool = False,
     temperature: float = 0.0,
     own_level: float = 0.0,
     first: HistoryPolicy = Relay(oldest=8, capacity=2048),  # noqa: B008 (frozen)
@@ -264,6 +266,9 @@ def recycle(
             one-step loss is up to 23 % lower, and flows of two of three worlds are lost sooner.
         mended: probability that a frame of a replayed history is the reference's version of it.
         trust: displacement in pixels up to whose change of the picture a case has its whole weight; None trusts all.
+        within: displacement in pixels beyond which a chain is lost; with .4, in place of `trust`, all at one rate and
+            from a teacher-forced generator, a road's speeds are remembered, see `experiments/RESULTS.md`.
+        even_rows: whether rows are weighed so that a displacement costs the same in all of them.
         temperature: of a flow's sampler where the next frame follows from the context; at 0 its rollouts from one start
             are one rollout, so use 1 wherever they must differ.
         own_level: what the network is told of a history of its own; 0 makes one answer do for real history too, which
@@ -277,7 +282,7 @@ def recycle(
     reference = Registered(pull=pull, brake=brake, gate=Gate(distance=gate_distance, mass=0.5))
     return Recipe(
         reference=reference,
-        recycling=Recycling(noise=noise, mended=mended, trust=trust),
+        recycling=Recycling(noise=noise, mended=mended, trust=trust, within=within, even_rows=even_rows),
         temperature=temperature,
         own_level=own_level,
         first=first,
