@@ -52,7 +52,9 @@ IN_DISGUISE = dataclasses.replace(RECYCLING, disguised_rows=1, case_rows=2, case
 
 
 @pytest.mark.parametrize(
-    ("told", "recycling"), [(False, RECYCLING), (True, IN_DISGUISE)], ids=["plain", "told, disguised"]
+    ("told", "recycling"),
+    [(False, RECYCLING), (True, IN_DISGUISE), (False, dataclasses.replace(RECYCLING, even_rows=True))],
+    ids=["plain", "told, disguised", "even"],
 )
 def test_recycling_fills_its_bank_and_trains_on_it(tiny, mesh, told, recycling):
     records, generator = [], Provenance(inner=tiny.line()) if told else tiny.line()
@@ -109,6 +111,27 @@ def test_a_relay_beside_recycling_keeps_its_own_memory_and_goes_on_from_a_checkp
     again = run(checkpoints=tmp_path)
     assert (int(half.train.step), int(again.train.step)) == (3, 6)
     jax.tree.map(np.testing.assert_array_equal, again.bank, whole.bank)
+
+
+def test_even_rows_change_what_is_learned_and_nothing_else(tiny, mesh):
+    """The same batches, keys and errors at first; other weights, so other parameters after the first update."""
+
+    def run(recycling):
+        return recycle_phase(
+            tiny.line(),
+            tiny.line().init(jax.random.key(0)),
+            Recorded(gate=Gate(distance=10.0, mass=10.0)),
+            tiny.Waves(),
+            recycling,
+            Schedule(updates=1, rows=4, frames=3),
+            jax.random.key(0),
+            mesh,
+        )
+
+    plain, even = run(RECYCLING), run(dataclasses.replace(RECYCLING, even_rows=True))
+    jax.tree.map(np.testing.assert_array_equal, even.bank, plain.bank)
+    moments = [jax.tree.leaves(state.train.opt_state) for state in (plain, even)]
+    assert any(not np.allclose(a, b) for a, b in zip(*moments, strict=True))
 
 
 @pytest.mark.parametrize("kept", ["newest", "stale", "foreign"])
