@@ -28,7 +28,7 @@ from experiments.arena import Arena, Budget, Choices, Judge, Net, build_generato
 from experiments.contest import Contest, Share, conclude, run_contest
 from experiments.filing import take_over
 from experiments.judging import Judging, footage_bands, footage_statistics, footage_windows
-from experiments.makers import as_it_is, at_rate, cooled, in_recipe, recycled
+from experiments.makers import as_it_is, at_rate, cooled, from_b_at_rate, in_recipe, recycled
 from experiments.methods import METHODS, Method
 from experiments.remedies import IN_DISGUISE
 from recycle_jax.cli import parse
@@ -52,12 +52,14 @@ TABLE: dict[str, Method] = {
     "ours:late,cool": in_recipe(recycled(mended=0.0), temperature=0.5, begins=1.0),
     "ours:told": IN_DISGUISE,
     "ours:fast,trusted": at_rate(in_recipe(recycled(trust=0.4))),
+    "ours:even,fast": as_it_is(recycled(even_rows=True)),
+    "ours:within,even,fast": from_b_at_rate(recycled(within=0.4, trust=None, even_rows=True)),
     "b_plus:fast": at_rate(METHODS["b_plus"]),
     "noise:fast": at_rate(METHODS["noise"]),
 }
 """The recipe of `policies.recycle`, and what it is compared with: the same at the budget's rates, that from the whole B
-on, then without mended frames, cooled in any case, or told of its own frames; all of it at the recipe's rate; and
-rivals at that rate."""
+on, then without mended frames, cooled in any case, or told of its own frames; all of it at the recipe's rate;
+with even rows, or from half of B on at that rate; and rivals at that rate."""
 
 QUESTION = "How long do rollouts of a generator of real footage look like real footage?"
 
