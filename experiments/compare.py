@@ -92,6 +92,7 @@ DOMAIN_METHODS = (
     "noise",
     "pushforward",
     "ours",
+    "ours:relayed,fast",
     "ours:slow",
     "ours:early",
     "ours:before",
@@ -150,6 +151,7 @@ class Config:
         "discrete:fast",
         "relay_early:fast",
         "ours",
+        "ours:relayed,fast",
         "ours:slow",
     )
 

@@ -28,7 +28,7 @@ from experiments.arena import Arena, Budget, Choices, Judge, Net, build_generato
 from experiments.contest import Contest, Share, conclude, run_contest
 from experiments.filing import take_over
 from experiments.judging import Judging, footage_bands, footage_statistics, footage_windows
-from experiments.makers import as_it_is, at_rate, cooled, from_b_at_rate, in_recipe, recycled
+from experiments.makers import as_it_is, at_rate, cooled, in_recipe, recycled, relayed
 from experiments.methods import METHODS, Method
 from experiments.remedies import IN_DISGUISE
 from recycle_jax.cli import parse
@@ -46,14 +46,14 @@ TABLE: dict[str, Method] = {
     **{name: METHODS[name] for name in ("b", "b_plus", "noise")},
     "cooled": cooled(METHODS["b_plus"]),
     "ours": as_it_is(METHODS["recycle"]),
+    "ours:relayed,fast": relayed(METHODS["recycle"]),
     "ours:slow": in_recipe(METHODS["recycle"]),
     "ours:late": in_recipe(METHODS["recycle"], begins=1.0),
     "ours:late,unmended": in_recipe(recycled(mended=0.0), begins=1.0),
     "ours:late,cool": in_recipe(recycled(mended=0.0), temperature=0.5, begins=1.0),
     "ours:told": IN_DISGUISE,
     "ours:fast,trusted": at_rate(in_recipe(recycled(trust=0.4))),
-    "ours:even,fast": as_it_is(recycled(even_rows=True)),
-    "ours:within,even,fast": from_b_at_rate(recycled(within=0.4, trust=None, even_rows=True)),
+    "ours:even,fast": relayed(recycled(even_rows=True)),
     "b_plus:fast": at_rate(METHODS["b_plus"]),
     "noise:fast": at_rate(METHODS["noise"]),
 }

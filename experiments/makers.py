@@ -55,7 +55,7 @@ EARLY = 0.5
 """Share of B's updates after which a remedy begins, where it begins early."""
 
 RELAYED = recipe(trust=0.4, within=None, even_rows=False, first=Relay(oldest=8, capacity=2048), learning_rate=8e-3)
-"""The recipe that was taken apart at its rate: from a relay at the budget's rate on, and far cases weigh less."""
+"""The recipe before its chains ended: from a relay at the budget's rate on, and far cases weigh less."""
 
 FAST = RELAYED.learning_rate
 """The recipe's learning rate, at which networks of this size learn more in the same updates than at the budget's."""
@@ -182,13 +182,14 @@ def in_recipe(
 
 
 def as_it_is(method: Method, **changes: Any) -> Method:
+    """The recipe of `policies.recycle`, or what is taken apart of it, at its learning rate from the first update on."""
+    usual = recipe()
+    return at_rate(in_recipe(method, usual=usual, **changes), usual.learning_rate)
+
+
+def relayed(method: Method, **changes: Any) -> Method:
     """The recipe `RELAYED`, or what is taken apart of it, its learning rate included."""
     return recycling_at(in_recipe(method, usual=RELAYED, **changes))
-
-
-def from_b_at_rate(method: Method) -> Method:
-    """What is taken apart of the recipe, from half of B on in place of a relay, all at the recipe's rate."""
-    return at_rate(in_recipe(method, usual=RELAYED, first=TeacherForcing()))
 
 
 def as_it_was(method: Method, **changes: Any) -> Method:

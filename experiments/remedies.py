@@ -37,7 +37,6 @@ from experiments.makers import (
     early,
     even,
     flows_only,
-    from_b_at_rate,
     hierarchical,
     in_recipe,
     one_domain,
@@ -46,6 +45,7 @@ from experiments.makers import (
     projected,
     published,
     recycled,
+    relayed,
     retrieved,
     sized,
     stale,
@@ -221,23 +221,23 @@ ABLATIONS: dict[str, Method] = {
     "ours:trusted": in_recipe(recycled(trust=0.4)),
     "ours:fast": at_rate(in_recipe(METHODS["recycle"])),
     "ours:fast,trusted": at_rate(in_recipe(recycled(trust=0.4))),
-    "ours:alike,fast": as_it_is(recycled(trust=None)),
-    "ours:old,fast": as_it_is(recycled(oldest=96)),
-    "ours:scaled": as_it_is(recycled(strongest=2.0)),
-    "ours:carried,fast": as_it_is(recycled(carrying(0.8))),
-    "ours:carried_whole,fast": as_it_is(recycled(carrying(1.0))),
-    "ours:unmended,fast": as_it_is(recycled(mended=0.0)),
-    "ours:young,fast": as_it_is(recycled(oldest=8)),
-    "ours:within,fast": from_b_at_rate(recycled(within=0.4, trust=None)),
-    "ours:within,unmended,fast": from_b_at_rate(recycled(within=0.4, trust=None, mended=0.0)),
-    "ours:within_more,fast": from_b_at_rate(recycled(within=0.8, trust=None)),
-    "ours:within,even,fast": from_b_at_rate(recycled(within=0.4, trust=None, even_rows=True)),
-    "ours:even,fast": as_it_is(recycled(even_rows=True)),
-    "ours:within,later_fast": as_it_is(recycled(within=0.4, trust=None)),
-    "ours:no_noise,fast": as_it_is(recycled(noise=0.0)),
-    "ours:early,fast": as_it_is(METHODS["recycle"], first=TeacherForcing()),
-    "ours:guessed,fast": as_it_is(recycled(guessed=0.5)),
-    "ours:beside,fast": as_it_is(recycled(relay_rows=2)),
+    "ours:alike,fast": relayed(recycled(trust=None)),
+    "ours:old,fast": relayed(recycled(oldest=96)),
+    "ours:scaled": relayed(recycled(strongest=2.0)),
+    "ours:carried,fast": relayed(recycled(carrying(0.8))),
+    "ours:carried_whole,fast": relayed(recycled(carrying(1.0))),
+    "ours:unmended,fast": relayed(recycled(mended=0.0)),
+    "ours:young,fast": relayed(recycled(oldest=8)),
+    "ours:within,fast": as_it_is(recycled(even_rows=False)),
+    "ours:within,unmended,fast": as_it_is(recycled(even_rows=False, mended=0.0)),
+    "ours:within_more,fast": as_it_is(recycled(even_rows=False, within=0.8)),
+    "ours:even,fast": relayed(recycled(even_rows=True)),
+    "ours:relayed,fast": relayed(METHODS["recycle"]),
+    "ours:within,later_fast": relayed(recycled(within=0.4, trust=None)),
+    "ours:no_noise,fast": relayed(recycled(noise=0.0)),
+    "ours:early,fast": relayed(METHODS["recycle"], first=TeacherForcing()),
+    "ours:guessed,fast": relayed(recycled(guessed=0.5)),
+    "ours:beside,fast": relayed(recycled(relay_rows=2)),
     "ours:last,fast": at_rate(in_recipe(METHODS["recycle"], usual=RELAYED, begins=0.99)),
     "ours:slow": in_recipe(METHODS["recycle"]),
     "ours:early": in_recipe(METHODS["recycle"], first=TeacherForcing()),
@@ -257,9 +257,9 @@ CONTROLS: dict[str, Method] = {
     "stale": controlled(stale),
     "stale:before,unmended": controlled(stale, as_it_was, mended=0.0),
     "foreign": controlled(lambda job: Control(rolls_out=job.base_of(job.seed + 1000).params)),
-    "phase_randomised:fast": controlled(lambda job: Control(remake=PhaseRandomised()), as_it_is),
-    "shuffled:fast": controlled(lambda job: Control(remake=Shuffled()), as_it_is),
-    "stale:fast": controlled(stale, as_it_is),
+    "phase_randomised:fast": controlled(lambda job: Control(remake=PhaseRandomised()), relayed),
+    "shuffled:fast": controlled(lambda job: Control(remake=Shuffled()), relayed),
+    "stale:fast": controlled(stale, relayed),
 }
 """What recycling must beat, or own errors do not matter; of every amplitude, all shown and none chosen. At the recipe's
 rate and with its weights where the id says fast, else of `ours:slow`."""
@@ -314,7 +314,8 @@ EARLIER: dict[str, Method] = {
     "ours=mended,cold,relayed,discrete": in_recipe(recycled(mended=0.5), wrap=through_codes),
     "ours=mended,cold,relayed,trusted": in_recipe(recycled(mended=0.5, trust=0.4)),
     "ours=mended,cold,relayed,trusted,fast": at_rate(in_recipe(recycled(mended=0.5, trust=0.4))),
-    "ours=mended,cold,relayed,trusted,later_fast": as_it_is(METHODS["recycle"]),
+    "ours=mended,cold,relayed,trusted,later_fast": relayed(METHODS["recycle"]),
+    "ours=mended,cold,within,even,fast": as_it_is(METHODS["recycle"]),
     "scheduled_early": early(cold(RIVALS["scheduled=0.5"])),
     "forcing_early": early(cold(RIVALS["forcing=weak,stabilised"])),
     "relay_early": early(cold(RIVALS["relay=8"])),
@@ -324,7 +325,8 @@ EARLIER: dict[str, Method] = {
 """The recipe from a B of half the updates on, for the same total cost, with a flow that draws nothing; the same after a
 relay in B's place, with cases of up to .03 from the clip, of up to .01 only, with three clean rows a case, with a
 network that is told of its own frames, with clean rows that are corrupted, with a history made of codes, with far cases
-of less weight, and with these at a higher rate, all of it or recycling alone, which is the recipe. Then the four best
+of less weight, and with these at a higher rate, all of it or recycling alone; then the recipe, from a B of half the
+updates at its rate on, with chains that end and even rows. Then the four best
 rivals early and cold, each as a remedy of its own beside the setting chosen for it, and the relay that is there from
 the first update on, as in the recipe."""
 

@@ -54,8 +54,8 @@ SHORT = (
     "svi_shot",
     "relay",
     "ours:slow",
+    "ours:relayed,fast",
     "ours",
-    "ours:within,fast",
     "real",
 )
 """Methods of the table on the first page: each family as the screening chose it, B+, the best rivals and ours at
@@ -93,15 +93,30 @@ RATES = (
     "relay_early:fast",
     "relay_always",
     "relay_always:fast",
+    "scheduled_early:even,fast",
+    "relay_early:even,fast",
     "ours:slow",
-    "ours",
-    "ours:scaled",
     "ours:fast,trusted",
+    "ours:scaled",
+    "ours:relayed,fast",
+    "ours:even,fast",
     "ours:within,fast",
+    "ours",
 )
 """Methods of the table of rates: B+, the best rivals and ours, each at the budget's rates and then at the recipe's."""
 
-SHAPED = ("scheduled_early:fast", "relay_early:fast", "ours:slow", "ours", "ours:within,fast", "real")
+SHAPED = (
+    "scheduled_early:fast",
+    "scheduled_early:even,fast",
+    "relay_early:fast",
+    "relay_early:even,fast",
+    "ours:slow",
+    "ours:relayed,fast",
+    "ours:even,fast",
+    "ours:within,fast",
+    "ours",
+    "real",
+)
 """Methods of the table of digits, shape by shape: those that keep most of them."""
 
 REMEMBERING = (
@@ -110,12 +125,19 @@ REMEMBERING = (
     "corrupt_early:fast",
     "discrete:fast",
     "relay_early:fast",
+    "ours:relayed,fast",
     "ours",
     "ours:within,fast",
     "ours:within,unmended,fast",
     "real",
 )
 """Methods of the table of memory."""
+
+BEGINNINGS = {
+    "relay-c1116398@2000": "half of B's updates as a relay, at .002",
+    "b@2000,0.008": "half of B's updates, at .008",
+}
+"""What recycling begins from, by the names that a comparison keeps it under."""
 
 MOST = 0.5
 """Share of rollouts from which on the share says more than the median does."""
@@ -262,6 +284,25 @@ def _left(cells: Sequence[Mapping[str, Any]], kinds: Collection[str]) -> Entry:
     return Entry(main=", ".join(wording.short(float(np.mean(m)), 2) if m else wording.UNKNOWN for m in met))
 
 
+def _handed_on() -> str:
+    """How speeds are handed on, run by run: slope of the first step, then correlations."""
+    rows = _results("handed_on")["rows"]
+    steps = list(rows[0]["steps"])
+    titles = [f"slope, step {steps[0]}", *(f"correlation, step {step}" for step in steps)]
+    columns = [Column(title="trained as", number=False), Column(title="seed"), Column(title="one-step loss")]
+    columns += [Column(title=title) for title in titles]
+    return as_markdown(Grid(columns=columns, sections=[Section(title="", rows=[_hand(row, steps) for row in rows])]))
+
+
+def _hand(row: Mapping[str, Any], steps: Sequence[str]) -> list[Entry]:
+    """One run's; what it begins from has no name but its file's."""
+    seen = [row["steps"][step] for step in steps]
+    name = BEGINNINGS.get(row["method"]) or known_methods([row["method"]])[row["method"]].name
+    slope = f"{seen[0]['slope']:.2f} ± {seen[0]['slope_error']:.2f}"
+    shown = [name, str(row["seed"]), wording.short(row["clean_loss"], 2), slope]
+    return [Entry(main=text) for text in (*shown, *(f"{at['correlation']:.2f}" for at in seen))]
+
+
 def _apebench() -> str:
     """Error of every seed of each method, scenario by scenario; the lowest mean in bold."""
     scenarios = _results("apebench")["scenarios"]
@@ -293,6 +334,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "long": _long,
     "foreign": _foreign,
     "memory": _memory,
+    "handed_on": _handed_on,
     "shapes": lambda: as_markdown(by_shape_grid(_results("compare"), SHAPED)),
     "apebench": _apebench,
     "domains": lambda: _markdown(domains_grid(_results("compare"))),

@@ -4,14 +4,16 @@ Rounds of harvest and correction from a trained generator on: every harvest roll
 moves them and the recorded clips onto each other (`errors.registered`) and banks a case a step; every correction draws
 clean clips and banked cases, half and half, with light noise on all histories. Half of a case's frames, each for
 itself, are the reference's version of them, so that errors come and go from frame to frame and a network learns to ask
-whether two frames agree before it reads a speed off them. A case that is far from the clip moved onto it weighs less:
-the move explains little of it, and its target would teach the rest as truth. A flow draws nothing, then and afterwards,
+whether two frames agree before it reads a speed off them. A chain ends where it is farther from the clip moved onto it
+than a few tenths of a pixel make it (`Harvest.within`): what the move does not explain asks for a jump that no context
+foretells, a jump teaches no speed, and a generator that loses speeds makes rollouts that lag the more; so ages grow as
+the generator bears them. Rows weigh so that a displacement costs the same in all of them (`policies.even`), since a
+mean square teaches bare things least. A flow draws nothing, then and afterwards,
 where the next frame follows from the context (`generators.temperature`): what a draw adds there is jitter, and jitter
 in a history is a speed that walks, which no target can mend. It needs clips, and no simulator and no other network.
-A generator that is not trained yet is best trained by a relay first (`policies.relay`: predictions of one pass are
-histories of a later one, at teacher forcing's price), for half of the updates that teacher forcing would have had; what
-that leaves is spent on recycling (`experiments/NOTES.md`, "When recycling begins, and how cold"), at a learning rate at
-which a half-trained network still learns much in what is left ("The rate at which recycling learns").
+A generator that is not trained yet is first trained by teacher forcing, for half of the updates that it would have had;
+what that leaves is spent on recycling (`experiments/NOTES.md`, "When recycling begins, and how cold"), both at a rate
+at which speeds are learned by then ("The rate at which recycling learns", "What lasts does not remember").
 `recycle()` gives settings, reference, temperature, first policy and rate together; `training.recipe` runs them.
 """
 
@@ -207,7 +209,7 @@ class Recipe:
         temperature: of a flow's sampler, where the next frame follows from the context.
         own_level: what the network is told of a history of its own, see `generators.provenance`; 0 for nothing.
         first: trains a generator from scratch until recycling begins; one that is trained already is recycled as it is.
-        learning_rate: of recycling, at the top of its schedule, for `training.recipe.Adam`.
+        learning_rate: of both phases, at the top of their schedules, for `training.recipe.Adam`.
     """
 
     reference: Reference
@@ -245,17 +247,18 @@ def recycle(
     brake: float | None = None,
     gate_distance: float = 0.03,
     mended: float = 0.5,
-    trust: float | None = 0.4,
-    within: float | None = None,
-    even_rows: bool = False,
+    trust: float | None = None,
+    within: float | None = 0.4,
+    even_rows: bool = True,
     temperature: float = 0.0,
     own_level: float = 0.0,
-    first: HistoryPolicy = Relay(oldest=8, capacity=2048),  # noqa: B008 (frozen)
+    first: HistoryPolicy = TeacherForcing(),  # noqa: B008 (frozen)
     learning_rate: float = 8e-3,
 ) -> Recipe:
     """The recipe; see `errors.registered` for what `pull` and `brake` do, `Recycling` for the other settings.
 
-    The defaults were chosen among 21 settings by the screening of `experiments.compare`.
+    `pull`, `noise` and the like were chosen among 21 settings by the screening of `experiments.compare`, the rest by
+    pilots on seeds that are not reported.
 
     Args:
         noise: strongest white noise on every history with errors, in frame units.
@@ -266,8 +269,8 @@ def recycle(
             one-step loss is up to 23 % lower, and flows of two of three worlds are lost sooner.
         mended: probability that a frame of a replayed history is the reference's version of it.
         trust: displacement in pixels up to whose change of the picture a case has its whole weight; None trusts all.
-        within: displacement in pixels beyond which a chain is lost; with .4, in place of `trust`, all at one rate and
-            from a teacher-forced generator, a road's speeds are remembered, see `experiments/RESULTS.md`.
+            For recycling without `within`, at the risk that speeds are forgotten.
+        within: displacement in pixels beyond which a chain is lost.
         even_rows: whether rows are weighed so that a displacement costs the same in all of them.
         temperature: of a flow's sampler where the next frame follows from the context; at 0 its rollouts from one start
             are one rollout, so use 1 wherever they must differ.
@@ -275,9 +278,9 @@ def recycle(
             lasts longer. With .5 and `Recycling(disguised_rows=1, case_rows=2, case_weight=0.3)` one-step loss on real
             history is lower, see `experiments/NOTES.md`.
         first: trains a generator from scratch until recycling begins.
-        learning_rate: of recycling. It was found for networks of some hundred thousand parameters that are half
-            trained, at .002 before, and has not been tried on others: a large one, or one that is finished, is safer
-            with the rate that its own training ended at.
+        learning_rate: of the first policy and of recycling. It was found for networks of some hundred thousand
+            parameters that are half trained, and has not been tried on others: a large one, or one that is finished,
+            is safer with the rate that its own training ended at.
     """
     reference = Registered(pull=pull, brake=brake, gate=Gate(distance=gate_distance, mass=0.5))
     return Recipe(

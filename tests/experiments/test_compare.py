@@ -10,7 +10,7 @@ from experiments.compare import COMPARED, Config, _arenas, final_table, smoke, t
 from experiments.contest import Share
 from experiments.domains import STOCHASTIC, WORLDS
 from experiments.judging import Judging
-from experiments.makers import FAST, as_it_is, at_rate, cold, early, flows_only, in_recipe, recycling_at
+from experiments.makers import FAST, RELAYED, as_it_is, at_rate, cold, early, flows_only, in_recipe, recycling_at
 from experiments.methods import Method, registered
 from experiments.phases import Job, beginning_at
 from experiments.remedies import ABLATIONS, REMEDIES, RIVALS, family_of
@@ -88,10 +88,12 @@ def test_the_chosen_setting_is_the_recipe_with_its_defaults():
         generator = maker(network=network, context_frames=2)
         shared = {"generator": generator, "choices": config.choices, "recycling": config.recycling}
         place = Place("balls", kind, budget=config.budget, **shared)
-        job = Job(arena=place, start=lambda: None, seed=0, observing=None, base_of=None, base_after=None)
+        none = {"start": lambda: None, "base_of": None, "base_after": lambda *_, **rate: None}
+        job = Job(arena=place, seed=0, observing=None, **none)
         as_it_is(spy, begins=1.0, temperature=usual.temperature).run(job)
         assert seen[-1].recycling == usual.recycling and registered(seen[-1]) == usual.reference
-        assert seen[-1].budget == dataclasses.replace(config.budget, tune_rate=usual.learning_rate)
+        rates = {"base_rate": usual.learning_rate, "tune_rate": usual.learning_rate}
+        assert seen[-1].budget == dataclasses.replace(config.budget, **rates)
         assert own_level_of(seen[-1].generator) == usual.own_level == 0.0
 
 
@@ -143,7 +145,7 @@ def test_a_remedy_at_another_rate_differs_in_nothing_else():
 
 
 def test_a_relay_takes_the_place_of_b():
-    """What the recipe begins with, at B's price; a policy that costs more is refused."""
+    """What the recipe began with until its chains ended, at B's price; a policy that costs more is refused."""
     asked = []
     generator = Predictor(network=Network(init=lambda key: {}, apply=None), context_frames=2)
     config = Config()
@@ -165,7 +167,7 @@ def test_a_relay_takes_the_place_of_b():
     )
     spy = Method(run=lambda job: job.base)
     in_recipe(spy, temperature=0.0).run(job)
-    assert asked == [(500, recycle().first)] and asked[0][1] == Relay(oldest=8, capacity=2048)
+    assert asked == [(500, RELAYED.first)] and asked[0][1] == Relay(oldest=8, capacity=2048)
     with pytest.raises(ValueError, match="Pushforward costs 1.33 of teacher forcing's"):
         beginning_at(job, 0.5, Pushforward(steps=1))
 
@@ -173,7 +175,7 @@ def test_a_relay_takes_the_place_of_b():
 def test_every_family_is_tuned_alike():
     counts = dict(trials(Config()))
     assert {counts[family_of(name)] for name in RIVALS} <= {1, 2, 3, 4, 5}
-    assert (counts["ours"], counts["pushforward"]) == (26, 5), "more than four are shown as what they are"
+    assert (counts["ours"], counts["pushforward"]) == (27, 5), "more than four are shown as what they are"
     assert all(counts[name] == 1 for name in ABLATIONS), "ablations are shown, not chosen from"
 
 

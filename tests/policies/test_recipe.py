@@ -30,14 +30,15 @@ from recycle_jax.policies.scheduled import ScheduledSampling
 def test_the_defaults_serve_slow_and_fast_motion_without_a_simulator():
     recipe = policies.recycle()
     assert isinstance(recipe.reference, Registered) and recipe.reference.registration.time
-    assert recipe.reference.brake is None and recipe.recycling == Recycling(noise=0.05, mended=0.5, trust=0.4)
+    settings = Recycling(noise=0.05, mended=0.5, within=0.4, even_rows=True)
+    assert recipe.reference.brake is None and recipe.recycling == settings and recipe.first == TeacherForcing()
     assert (recipe.temperature, recipe.own_level, recipe.learning_rate) == (0.0, 0.0, 8e-3)
 
 
 def test_what_is_changed_arrives():
-    recipe = policies.recycle(noise=0.0, pull=0.25, brake=0.2, trust=None, learning_rate=1e-4)
+    recipe = policies.recycle(noise=0.0, pull=0.25, brake=0.2, trust=0.4, within=None, learning_rate=1e-4)
     assert (recipe.recycling.noise, recipe.reference.pull, recipe.reference.brake) == (0.0, 0.25, 0.2)
-    assert (recipe.recycling.trust, recipe.learning_rate) == (None, 1e-4)
+    assert (recipe.recycling.trust, recipe.recycling.within, recipe.learning_rate) == (0.4, None, 1e-4)
 
 
 def test_a_flow_is_cooled_where_it_foretells_and_a_predictor_is_left_alone():
