@@ -42,6 +42,10 @@ STARTS_KEY = 777
 """Starts that neither training nor the comparison's judge draws."""
 
 
+UNTRAINED = "untrained"
+"""The network as it is before training, whose parameters no folder holds."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
     """Everything that a run depends on.
@@ -77,15 +81,22 @@ def small() -> Config:
     )
 
 
-PRESETS = {"small": small}
+def smoke() -> Config:
+    """A network that was never trained, a few starts, near steps."""
+    return Config(runs=((UNTRAINED, 0),), starts=8, steps=(1, 2), averaged=1)
+
+
+PRESETS: dict[str, Callable[[], Config]] = {"small": small, "smoke": smoke}
 
 
 def trained(workdir: Path, generator: Generator, method: str, seed: int) -> Params:
-    """Parameters that a comparison kept.
+    """Parameters that a comparison kept, or those of `UNTRAINED`.
 
     Raises:
         FileNotFoundError: if they are not there; says which command trains them.
     """
+    if method == UNTRAINED:
+        return generator.init(jax.random.key(seed))
     folder = workdir / "trained" / f"driving-predictor-{seed}-{method}"
     if not folder.exists():
         raise FileNotFoundError(

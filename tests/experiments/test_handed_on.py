@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from experiments.domains import WORLDS
-from experiments.handed_on import Config, reader, regressed, small, starts_of, trained
+from experiments.handed_on import UNTRAINED, Config, reader, regressed, small, starts_of, trained
 from recycle_jax.generators.predictor import Predictor
 from recycle_jax.models.base import Network
 
@@ -41,6 +41,12 @@ def test_missing_parameters_name_the_command_that_trains_them(tmp_path):
     network = Network(init=lambda key: {}, apply=lambda params, context, *rest: context[:, -1:])
     with pytest.raises(FileNotFoundError, match=r"experiments\.compare .* --share\.methods ours` \(seed 2\)"):
         trained(tmp_path, Predictor(network=network, context_frames=2), "ours", 2)
+
+
+def test_an_untrained_network_needs_no_folder(tmp_path):
+    network = Network(init=lambda key: {"gain": jax.random.normal(key)}, apply=None)
+    generator = Predictor(network=network, context_frames=2)
+    assert trained(tmp_path, generator, UNTRAINED, 3) == generator.init(jax.random.key(3))
 
 
 def test_the_preset_may_be_cut_down():
