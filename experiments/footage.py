@@ -58,8 +58,8 @@ TABLE: dict[str, Method] = {
     "noise:fast": at_rate(METHODS["noise"]),
 }
 """The recipe of `policies.recycle`, and what it is compared with: the same at the budget's rates, that from the whole B
-on, then without mended frames, cooled in any case, or told of its own frames; all of it at the recipe's rate;
-with even rows, or from half of B on at that rate; and rivals at that rate."""
+on, then without mended frames, cooled in any case, or told of its own frames; what the recipe was before its chains
+ended, with even rows and with its relay at the recipe's rate too; and rivals at that rate."""
 
 QUESTION = "How long do rollouts of a generator of real footage look like real footage?"
 

@@ -41,7 +41,6 @@ from recycle_jax.typing import Clip, Frames, Params
 STARTS_KEY = 777
 """Starts that neither training nor the comparison's judge draws."""
 
-
 UNTRAINED = "untrained"
 """The network as it is before training, whose parameters no folder holds."""
 
@@ -101,7 +100,7 @@ def trained(workdir: Path, generator: Generator, method: str, seed: int) -> Para
     if not folder.exists():
         raise FileNotFoundError(
             f"{folder} is not there: train it with `python -m experiments.compare --preset small --workdir {workdir} "
-            f"--share.worlds driving --share.methods {method}` (seed {seed}), or leave it out of --runs"
+            f"--config.seeds {seed} --share.worlds driving --share.methods {method}`, or leave it out of --runs"
         )
     restored: Params = checkpoint.restore(folder, jax.eval_shape(generator.init, jax.random.key(0)))[1]
     return restored

@@ -39,7 +39,7 @@ def test_a_frame_that_is_none_is_read_as_well():
 
 def test_missing_parameters_name_the_command_that_trains_them(tmp_path):
     network = Network(init=lambda key: {}, apply=lambda params, context, *rest: context[:, -1:])
-    with pytest.raises(FileNotFoundError, match=r"experiments\.compare .* --share\.methods ours` \(seed 2\)"):
+    with pytest.raises(FileNotFoundError, match=r"experiments\.compare .* --config\.seeds 2 .* --share\.methods ours`"):
         trained(tmp_path, Predictor(network=network, context_frames=2), "ours", 2)
 
 
