@@ -260,9 +260,12 @@ CONTROLS: dict[str, Method] = {
     "phase_randomised:fast": controlled(lambda job: Control(remake=PhaseRandomised()), relayed),
     "shuffled:fast": controlled(lambda job: Control(remake=Shuffled()), relayed),
     "stale:fast": controlled(stale, relayed),
+    "phase_randomised:even,fast": controlled(lambda job: Control(remake=PhaseRandomised()), as_it_is),
+    "shuffled:even,fast": controlled(lambda job: Control(remake=Shuffled()), as_it_is),
+    "stale:even,fast": controlled(stale, as_it_is),
 }
-"""What recycling must beat, or own errors do not matter; of every amplitude, all shown and none chosen. At the recipe's
-rate and with its weights where the id says fast, else of `ours:slow`."""
+"""What recycling must beat, or own errors do not matter; of every amplitude, all shown and none chosen. Of the recipe
+itself where the id says even, of the one before its chains ended where it says fast alone, else of `ours:slow`."""
 
 BYSTANDERS: dict[str, Method] = {
     "copy_last": Method(run=copy_last),
