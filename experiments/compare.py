@@ -92,6 +92,8 @@ DOMAIN_METHODS = (
     "noise",
     "pushforward",
     "ours",
+    "ours:no_noise,even,fast",
+    "ours:unmended,even,fast",
     "ours:relayed,fast",
     "ours:slow",
     "ours:early",

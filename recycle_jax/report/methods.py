@@ -228,6 +228,8 @@ _MORE = (
         "ours, relayed",
         "From a relay at .002; chains go on where the clip explains them no more, and such cases weigh less.",
     ),
+    ("ours:no_noise,even,fast", "ours as it is, without noise", "The recipe with no history noised."),
+    ("ours:unmended,even,fast", "ours as it is, no frame mended", "The recipe with all frames of a case its own."),
     ("ours:even,fast", "ours, relayed, even rows", "That with rows weighed as the recipe's."),
     (
         "ours:within_more,fast",
