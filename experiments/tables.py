@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from experiments.apebench_results import geometric_mean
+from experiments.by_seed import by_seed_grid
 from experiments.by_shape import by_shape_grid
 from experiments.compare import Config
 from experiments.domains import STOCHASTIC, WORLDS
@@ -132,6 +133,17 @@ REMEMBERING = (
     "real",
 )
 """Methods of the table of memory."""
+
+RELIABLE = (
+    "b_plus:fast",
+    "scheduled_early:fast",
+    "corrupt_early:fast",
+    "discrete:fast",
+    "relay_early:fast",
+    "ours:relayed,fast",
+    "ours",
+)
+"""Methods of the table of single runs: what several seeds were asked of at the recipe's rate."""
 
 BEGINNINGS = {
     "relay-c1116398@2000": "half of B's updates as a relay, at .002",
@@ -335,6 +347,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "foreign": _foreign,
     "memory": _memory,
     "handed_on": _handed_on,
+    "seeds": lambda: as_markdown(by_seed_grid(_results("compare"), RELIABLE)),
     "shapes": lambda: as_markdown(by_shape_grid(_results("compare"), SHAPED)),
     "apebench": _apebench,
     "domains": lambda: _markdown(domains_grid(_results("compare"))),
