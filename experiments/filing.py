@@ -40,10 +40,23 @@ def is_there(path: Path) -> bool:
 
 
 def publish(path: str, results: dict[str, Any]) -> None:
-    """Writes results to be committed, small: on one line, with the means of curves; laws are in the summary."""
+    """Writes results to be committed: a line a cell, with the means of its curves; laws are in the summary."""
     slim = [_slim(cell, results["bands"].get(cell["world"])) for cell in results["cells"]]
-    text = json.dumps(plain({**results, "cells": slim}), separators=(",", ":"), allow_nan=False)
-    write_bytes(path, text.encode() + b"\n")
+    fields = [f"{_line(name)}:{_lines(value)}" for name, value in plain({**results, "cells": slim}).items()]
+    write_bytes(path, ("{" + ",\n".join(fields) + "}\n").encode())
+
+
+def _lines(value: Any) -> str:
+    """JSON with a line for every item, so that two versions of a file can be compared."""
+    if isinstance(value, dict):
+        return "{\n" + ",\n".join(f"{_line(name)}:{_line(item)}" for name, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[\n" + ",\n".join(map(_line, value)) + "]"
+    return _line(value)
+
+
+def _line(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)
 
 
 def _slim(cell: dict[str, Any], bands: dict[str, Any] | None) -> dict[str, Any]:

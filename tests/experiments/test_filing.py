@@ -66,6 +66,14 @@ def workdir(tmp_path):
     return open_workdir(tmp_path / "run", {})
 
 
+def test_a_published_file_has_a_line_for_every_cell(published):
+    cells = json.loads(published.read_text())["cells"]
+    lines = published.read_text().splitlines()
+    alone = [json.dumps(cell, separators=(",", ":")) for cell in cells]
+    assert len(cells) == 4
+    assert all(any(line.startswith(cell) for line in lines) for cell in alone)
+
+
 def test_every_cell_finds_its_place(published, workdir):
     assert take_over(published, workdir, "small", FRAMES) == 4
     for seed, suffix in ((0, ""), (1, ""), (0, "long"), (0, "fast")):
