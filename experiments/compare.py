@@ -238,7 +238,7 @@ def main(command: Command, workdir: Path, preset: str) -> dict[str, Any]:
     table = final_table(config, chosen)
     contest = _contest("compare", preset, config, table, config.seeds)
     places, cells = run_stage("final", contest, _arenas(config, config.judging), place, command)
-    more = run_stage("domains", _domain_contest(contest, config), _domain_arenas(config), place, command)
+    more = run_stage("domains", _domain_contest(contest), _domain_arenas(config), place, command)
     contest = dataclasses.replace(contest, tuning_trials=trials(config))
     return conclude(contest, [*places, *more[0]], [*cells, *more[1]], place, config, command.publish)
 
@@ -376,10 +376,9 @@ def _contest(experiment: str, preset: str, config: Config, table: dict[str, Meth
     )
 
 
-def _domain_contest(contest: Contest, config: Config) -> Contest:
-    return dataclasses.replace(
-        contest, methods=tuple(m for m in DOMAIN_METHODS if m in contest.table), seeds=config.seeds[:2], long_methods=()
-    )
+def _domain_contest(contest: Contest) -> Contest:
+    methods = tuple(name for name in DOMAIN_METHODS if name in contest.table)
+    return dataclasses.replace(contest, methods=methods, long_methods=())
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ A ratio of horizons is never said more strongly than it was measured: bounds are
 sides outlasted the measurement it is a tie.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from recycle_jax.report import wording
@@ -18,6 +18,9 @@ QUESTION = (
 )
 FEW = 4
 """As many rivals are told of one by one."""
+
+WIDELY = 0.25
+"""A rival that was measured in fewer of the places than this share of the most is counted, and not told of by name."""
 
 LONGER, SHORTER = ("longer", "at_least"), ("shorter", "at_most")
 
@@ -99,21 +102,24 @@ def _over_places(ratios: Mapping[str, Mapping[str, Any]]) -> str:
     beaten = [label for label in labels if all(row.get("verdict") in LONGER for row in rows[label])]
     if len(labels) <= FEW or len(beaten) < 2:
         return f"{_capital(method)} lasts longer than {'; than '.join(_tally(name, rows[name]) for name in labels)}."
-    everywhere = "; ".join(_named(_sides(label)[1]) for label in beaten)
-    rest = _in_part({label: rows[label] for label in labels if label not in beaten})
+    most = max(map(len, rows.values()))
+    widely = {label for label in labels if len(rows[label]) >= WIDELY * most}
+    everywhere = _listed([_named(_sides(label)[1]) for label in beaten if label in widely], len(beaten))
+    rest = _in_part({label: rows[label] for label in labels if label not in beaten}, widely)
     return (
         f"{_capital(method)} lasts longer than {len(beaten)} of {len(labels)} others wherever they were measured: "
         f"{everywhere}.{rest}"
     )
 
 
-def _in_part(rows: Mapping[str, list[Mapping[str, Any]]]) -> str:
+def _in_part(rows: Mapping[str, list[Mapping[str, Any]]], widely: Collection[str]) -> str:
     """Says of all rivals at once in how many places each is outlasted, most often first, and where one is not."""
     if not rows:
         return ""
     counts = {label: (_count(row, LONGER), _count(row, SHORTER), len(row)) for label, row in rows.items()}
     order = sorted(counts, key=lambda label: -counts[label][0] / counts[label][2])
-    longer = "; ".join(f"{_named(_sides(label)[1])} ({counts[label][0]} of {counts[label][2]})" for label in order)
+    shares = {label: f"{_named(_sides(label)[1])} ({counts[label][0]} of {counts[label][2]})" for label in order}
+    longer = _listed([shares[label] for label in order if label in widely], len(order))
     lost = [f"{_named(_sides(label)[1])} in {counts[label][1]}" for label in order if counts[label][1]]
     shorter = f"shorter than {'; '.join(lost)}" if lost else "shorter nowhere beyond doubt"
     behind = [f"{_named(_sides(label)[1])} ({n})" for label in order if (n := sum(map(_behind, rows[label])))]
@@ -122,6 +128,13 @@ def _in_part(rows: Mapping[str, list[Mapping[str, Any]]]) -> str:
         f" In some combinations of world and generator it outlasts {longer}. It is {shorter}. "
         f"The rest is undecided{undecided}."
     )
+
+
+def _listed(named: Sequence[str], of: int) -> str:
+    """Names in a row, and how many there are besides, which the table of comparisons has."""
+    left = of - len(named)
+    more = f"{left} more that {'was' if left == 1 else 'were'} measured in few places"
+    return "; ".join([*named, f"and {more}" if named else more] if left else named)
 
 
 def _behind(row: Mapping[str, Any]) -> bool:

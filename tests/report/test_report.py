@@ -263,6 +263,17 @@ def test_of_many_rivals_those_beaten_everywhere_are_named_together():
     assert said.endswith("It is shorter than relay in 1. The rest is undecided.")
 
 
+def test_rivals_of_few_places_are_counted_and_their_losses_told():
+    longer, shorter = {"verdict": "longer", "ratio": 3.0}, {"verdict": "shorter", "ratio": 0.5}
+    place = {f"ours_over_{rival}": longer for rival in ("b", "b_plus", "noise", "forcing")}
+    ratios = {f"world{i}/flow": dict(place) for i in range(8)}
+    ratios["world0/flow"] |= {"ours_over_washed": longer, "ours_over_relay": shorter}
+    said = answer({"headline": {"horizon_ratios": ratios}, "summary": {}})
+    assert "longer than 5 of 6 others wherever they were measured" in said
+    assert "Diffusion Forcing; and 1 more that was measured in few places." in said
+    assert "it outlasts 1 more that was measured in few places. It is shorter than relay in 1." in said
+
+
 def test_a_cost_plot_of_many_methods_names_the_foremost():
     points = {"b": [(1.0, 8.0, 4.0, 16.0)], "b_plus": [(1.45, 16.0, 8.0, 32.0)]}
     points |= {f"m{place}": [(1.45, 100.0 + place, 50.0, 200.0)] for place in range(40)}
