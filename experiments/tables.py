@@ -140,6 +140,9 @@ RELIABLE = (
     "corrupt_early:fast",
     "discrete:fast",
     "relay_early:fast",
+    "phase_randomised:even,fast",
+    "shuffled:even,fast",
+    "stale:even,fast",
     "ours:relayed,fast",
     "ours",
 )
