@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from experiments.domains import WORLDS
+from recycle_jax.drift.cells import exits_of
 from recycle_jax.report import wording
 from recycle_jax.report.grid import Column, Entry, Grid, Section
 from recycle_jax.report.methods import known_methods
@@ -43,11 +44,8 @@ def by_seed_grid(results: Mapping[str, Any], methods: Sequence[str]) -> Grid:
 
 
 def kept_by_seed(cells: Sequence[Mapping[str, Any]]) -> dict[int, float]:
-    """Seed -> share of its rollouts that never left, in the order of the seeds."""
-    return {
-        cell["seed"]: float(np.mean(np.array(cell["rollouts"]["exit_frame"]) >= cell["max_frames"]))
-        for cell in sorted(cells, key=lambda cell: cell["seed"])
-    }
+    """Seed -> share of its rollouts that never left."""
+    return {cell["seed"]: float(np.mean(exits_of(cell).censored)) for cell in cells}
 
 
 def _listed(kept: Mapping[int, float]) -> Entry:

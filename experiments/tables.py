@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from experiments.apebench_results import geometric_mean
-from experiments.by_seed import by_seed_grid
+from experiments.by_seed import by_seed_grid, kept_by_seed
 from experiments.by_shape import by_shape_grid
 from experiments.compare import Config
 from experiments.domains import STOCHASTIC, WORLDS
@@ -228,6 +228,22 @@ def _rates() -> str:
     )
 
 
+def _accuracy() -> str:
+    """One-step loss over the recipe's of the same seeds, and what is kept of all seeds, side by side."""
+    results = _results("compare")
+    ours = cells_of(results)
+
+    def over_ours(cells: Sequence[Mapping[str, Any]]) -> Entry:
+        own = {cell["seed"]: cell["clean_loss"] for cell in ours[f"{cells[0]['world']}/{cells[0]['generator']}/ours"]}
+        ratios = [cell["clean_loss"] / own[cell["seed"]] for cell in cells if cell["seed"] in own]
+        kept = np.mean(list(kept_by_seed(cells).values()))
+        return Entry(main=f"{geometric_mean(np.array(ratios)):.2f}×", detail=wording.percent(kept))
+
+    title = "one-step loss over the recipe's, geometric mean over the seeds that both have; rollouts kept in brackets"
+    names = [name for name in SHORT if name not in ("ours", "real")]
+    return _by_places(results, names, title, over_ours)
+
+
 def _long() -> str:
     """Rollouts of ten thousand frames."""
     title = "frames that half of the rollouts outlast; rollouts to the end"
@@ -346,6 +362,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "stochastic": lambda: _overview(STOCHASTIC),
     "paired": lambda: _markdown(paired_grid(_results("compare"))),
     "rates": _rates,
+    "accuracy": _accuracy,
     "long": _long,
     "foreign": _foreign,
     "memory": _memory,
