@@ -265,8 +265,13 @@ CONTROLS: dict[str, Method] = {
     "phase_randomised:even,fast": controlled(lambda job: Control(remake=PhaseRandomised()), as_it_is),
     "shuffled:even,fast": controlled(lambda job: Control(remake=Shuffled()), as_it_is),
     "stale:even,fast": controlled(stale, as_it_is),
+    "phase_randomised:half,even,fast": controlled(lambda job: Control(remake=PhaseRandomised(amplitude=0.5)), as_it_is),
+    "phase_randomised:twice,even,fast": controlled(
+        lambda job: Control(remake=PhaseRandomised(amplitude=2.0)), as_it_is
+    ),
+    "foreign:even,fast": controlled(lambda job: Control(rolls_out=job.base_of(job.seed + 1000).params), as_it_is),
 }
-"""What recycling must beat, or own errors do not matter; of every amplitude, all shown and none chosen. Of the recipe
+"""What recycling must beat, or own errors do not matter; random phases of three amplitudes, none chosen. Of the recipe
 itself where the id says even, of the one before its chains ended where it says fast alone, else of `ours:slow`."""
 
 BYSTANDERS: dict[str, Method] = {
@@ -338,6 +343,8 @@ the first update on, as in the recipe."""
 FASTER: dict[str, Method] = {
     "b:fast": at_rate(METHODS["b"]),
     "b_plus:fast": at_rate(METHODS["b_plus"]),
+    "b_plus:cold": cooled(METHODS["b_plus"], temperature=0.0),
+    "b_plus:cold,fast": at_rate(cooled(METHODS["b_plus"], temperature=0.0)),
     "noise:fast": at_rate(cold(RIVALS["noise=0.05"])),
     "pushforward:fast": at_rate(cold(RIVALS["pushforward=1"])),
     "critic_mmd:fast": at_rate(cold(RIVALS["critic_mmd=1"])),
@@ -352,7 +359,8 @@ FASTER: dict[str, Method] = {
     "relay_early:even,fast": at_rate(early(cold(even(Relay(oldest=8, capacity=2048))))),
 }
 """B, B+ and the best rivals, early where that helped them, at the rate that was found for ours; all but B and B+ draw
-nothing, as ours. Each is a remedy of its own. The two best have their rows weighed evenly besides, as ours may."""
+nothing, as ours, and B+ in two rows of its own. Each is a remedy of its own. The two best have their rows weighed
+evenly besides, as ours may."""
 
 COOLED: dict[str, Method] = {
     "ours=loose,cooled": by_itself(OURS["ours=loose"], twin="ours=loose"),

@@ -118,6 +118,8 @@ _MORE = (
     ("relay_early", "relay, early", "From a half-trained B on, its flow drawing nothing."),
     ("b:fast", "B, faster", "B at a learning rate of .008 from the first update on, in place of .002 and .001."),
     ("b_plus:fast", "B+, faster", "The same of B+."),
+    ("b_plus:cold", "B+, cold", "B+ whose flow draws nothing."),
+    ("b_plus:cold,fast", "B+, cold, faster", "The same at a learning rate of .008."),
     ("noise:fast", "noise augmentation, faster", "The same of noise augmentation, cold."),
     ("pushforward:fast", "pushforward, faster", "The same of pushforward, cold."),
     ("critic_mmd:fast", "Self Forcing, MMD, faster", "The same of Self Forcing, cold."),
@@ -282,6 +284,16 @@ _MORE = (
         "control: random phases, as it is",
         "The same of the recipe as it is, with its rate.",
     ),
+    (
+        "phase_randomised:half,even,fast",
+        "control: random phases, halved, as it is",
+        "The same at half the size.",
+    ),
+    (
+        "phase_randomised:twice,even,fast",
+        "control: random phases, doubled, as it is",
+        "The same at twice the size.",
+    ),
     ("shuffled", "control: shuffled", "Errors of other clips in place of a clip's own."),
     ("shuffled:half", "control: shuffled, halved", "The same at half the size."),
     ("shuffled:fast", "control: shuffled, relayed", "The same of the recipe before its chains ended."),
@@ -291,6 +303,7 @@ _MORE = (
     ("stale:even,fast", "control: stale bank, as it is", "The same of the recipe as it is, with its rate."),
     ("stale:before,unmended", "control: stale, as it was", "The same of the recipe as it was, without mended frames."),
     ("foreign", "control: another model's", "The errors of another model's rollouts."),
+    ("foreign:even,fast", "control: another model's, as it is", "The same of the recipe as it is, with its rate."),
     ("copy_last", "still picture", "The last real frame for ever; it must leave the bands at once."),
     ("real", "real video", "The simulator run on from the same start; it must stay inside the bands."),
 )
