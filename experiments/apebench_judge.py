@@ -12,8 +12,9 @@ scenarios in one dimension.
 
 Needs `pip install 'recycle_jax[judge]'`. Two minutes a cell (scenario, method, seed) on one idle core, eight for
 `sup;5` and `div;5`; cells are written as they are done, and the same command goes on where it was. A part of the cells:
-`--config.scenarios ks --config.methods one ours --config.seeds 0`; two processes share them with `--share.parts 2` and
-`--share.part 0` or `1`; `--share.part -1` makes none and assembles what is there.
+`--scenario ks --config.methods one ours --config.seeds 0`; two processes share them with `--share.parts 2` and
+`--share.part 0` or `1`; `--share.part -1` makes none. All cells of a workdir are assembled, those that this command did
+not ask for too.
 """
 
 import dataclasses
@@ -194,6 +195,14 @@ def cell_path(place: Workdir, scenario: str, method: str, seed: int) -> Path:
     return place.path / "cells" / f"{scenario}-{method.replace(';', '')}-{seed}.json"
 
 
+def _seeds_of(place: Workdir, scenario: str, method: str) -> list[int]:
+    """Seeds that a workdir has a cell of."""
+    paths = cell_path(place, scenario, method, 0).parent.glob(
+        cell_path(place, scenario, method, 0).stem[:-1] + "*.json"
+    )
+    return [int(number) for path in paths if (number := path.stem.rpartition("-")[2]).isdigit()]
+
+
 def read_cell(place: Workdir, scenario: str, method: str, seed: int) -> dict[str, Any] | None:
     """A finished cell; None where it is missing or, which is told, cannot be read."""
     path = cell_path(place, scenario, method, seed)
@@ -217,13 +226,16 @@ def take_over(place: Workdir, earlier: dict[str, Any]) -> None:
 
 
 def assemble(place: Workdir, config: Config, preset: str) -> dict[str, Any]:
-    """All cells that are there, and what follows from them."""
+    """All cells that are there, whoever asked for them, and what follows from them."""
+    methods = tuple(dict.fromkeys((*config.methods, *RIVALS, *apebench_ours.METHODS)))
     cells = {
         (scenario, method, seed): read_cell(place, scenario, method, seed)
-        for seed, method, scenario in cells_of(config)
+        for scenario in apebench_suite.SCENARIOS
+        for method in methods
+        for seed in sorted(_seeds_of(place, scenario, method))
     }
     scenarios = summarise({key: cell for key, cell in cells.items() if cell is not None})
-    exponents = {name: place.file(f"lyapunov-{name}.json") for name in config.scenarios}
+    exponents = {name: place.file(f"lyapunov-{name}.json") for name in apebench_suite.SCENARIOS}
     return {
         "schema_version": 1,
         "experiment": "apebench_judge",
@@ -238,5 +250,5 @@ def assemble(place: Workdir, config: Config, preset: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    chosen = parse(PRESETS, name="apebench_judge")
+    chosen = parse(PRESETS, name="apebench_judge", shorthands={"scenario": "config.scenarios"})
     main(chosen.config, chosen.workdir, chosen.preset)

@@ -89,12 +89,18 @@ def geometric_mean(values: np.ndarray) -> float:
 
 
 def table(scenarios: dict[str, Any]) -> str:
-    """One line a scenario and method: geometric mean of the error, mean of the valid steps."""
-    lines = [f"{'scenario':12}{'method':22}{'cost':>6}{'seeds':>7}{'nRMSE':>10}{'valid steps':>13}"]
+    """One line a scenario and method: geometric mean of the error, mean times to decorrelate and of validity."""
+    lines = [
+        f"{'scenario':12}{'method':32}{'cost':>6}{'seeds':>7}{'nRMSE':>10}{'correlated':>12}{'valid':>8}{'Lyapunov':>10}"
+    ]
     for scenario, methods in scenarios.items():
         for method, of in methods.items():
             error = geometric_mean(np.array(of["gmean_nrmse"], np.float64))
-            valid = float(np.mean(of["valid_steps"]))
-            seeds = len(of["seeds"])
-            lines.append(f"{scenario:12}{method:22}{of['cost_over_one']:6.2f}{seeds:7d}{error:10.4f}{valid:13.1f}")
+            correlated, valid = (float(np.mean(of[name])) for name in ("correlation_time", "valid_steps"))
+            times = [time for time in of["vpt_lyapunov"] if time is not None]
+            chaotic = f"{np.mean(times):10.2f}" if times else f"{'-':>10}"
+            lines.append(
+                f"{scenario:12}{method:32}{of['cost_over_one']:6.2f}{len(of['seeds']):7d}{error:10.4f}"
+                f"{correlated:12.1f}{valid:8.1f}{chaotic}"
+            )
     return "\n".join(lines)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from experiments.apebench_results import geometric_mean
+from experiments.by_scenario import errors_grid, valid_grid
 from experiments.by_seed import by_seed_grid, kept_by_seed
 from experiments.by_shape import by_shape_grid
 from experiments.compare import Config
@@ -61,23 +62,6 @@ SHORT = (
 )
 """Methods of the table on the first page: each family as the screening chose it, B+, the best rivals and ours at
 the recipe's rate too; without parts and controls."""
-
-SCENARIOS = {
-    "ks": "Kuramoto-Sivashinsky",
-    "burgers": "Burgers",
-    "kdv": "Korteweg-de Vries",
-    "fisher": "Fisher-KPP (its mean is not conserved)",
-}
-OUTSIDE = {
-    "one": "`one` (1×)",
-    "sup;5": "`sup;5` (5×)",
-    "div;5": "`div;5` (5×)",
-    "ours_clean": "our step, recorded histories (1×)",
-    "ours": "ours (1×)",
-    "ours_conserving": "ours, mean kept (1×)",
-    "ours_residual_conserving": "ours, change predicted and mean kept (1×)",
-}
-"""Scenarios and methods of APEBench, as the table of it shows them."""
 
 RATES = (
     "b_plus",
@@ -334,22 +318,6 @@ def _hand(row: Mapping[str, Any], steps: Sequence[str]) -> list[Entry]:
     return [Entry(main=text) for text in (*shown, *(f"{at['correlation']:.2f}" for at in seen))]
 
 
-def _apebench() -> str:
-    """Error of every seed of each method, scenario by scenario; the lowest mean in bold."""
-    scenarios = _results("apebench")["scenarios"]
-    rows = [[Entry(main=shown), *_errors(scenarios[name])] for name, shown in SCENARIOS.items()]
-    columns = [Column(title="scenario", number=False), *(Column(title=title) for title in OUTSIDE.values())]
-    return as_markdown(Grid(columns=columns, sections=[Section(title="", rows=rows)]))
-
-
-def _errors(methods: Mapping[str, Any]) -> list[Entry]:
-    means = {name: geometric_mean(np.array(methods[name]["gmean_nrmse"])) for name in OUTSIDE if name in methods}
-    best = min(means, key=lambda name: means[name])
-    shown = {name: ", ".join(wording.short(error, 3) for error in methods[name]["gmean_nrmse"]) for name in means}
-    shown[best] = f"**{shown[best]}**"
-    return [Entry(main=shown.get(name, wording.UNKNOWN)) for name in OUTSIDE]
-
-
 def _markdown(grid: Grid | None) -> str:
     return "nothing yet\n" if grid is None else as_markdown(grid)
 
@@ -369,7 +337,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "handed_on": _handed_on,
     "seeds": lambda: as_markdown(by_seed_grid(_results("compare"), RELIABLE)),
     "shapes": lambda: as_markdown(by_shape_grid(_results("compare"), SHAPED)),
-    "apebench": _apebench,
+    "apebench": lambda: as_markdown(errors_grid(_results("apebench"))),
+    "valid": lambda: as_markdown(valid_grid(_results("apebench"))),
     "domains": lambda: _markdown(domains_grid(_results("compare"))),
 }
 """Name of a mark -> makes its table."""

@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Generic, NamedTuple, NoReturn, TypeVar
 
 import jax
@@ -33,6 +34,7 @@ def parse(
     *,
     name: str | None = None,
     default: str = "small",
+    shorthands: Mapping[str, str] = MappingProxyType({}),
 ) -> Run[Config]:
     """Reads a command line; says what is wrong with it, offers the nearest names, and exits with 2.
 
@@ -41,6 +43,7 @@ def parse(
         argv: the arguments, `sys.argv[1:]` by default.
         name: of the experiment, by default the running module's; the default work directory is `runs/NAME`.
         default: the preset when none is named; the first on offer where there is no such preset.
+        shorthands: an argument -> the field that it stands for, both without their dashes.
     """
     name = name or Path(sys.argv[0]).stem
     default = default if default in presets else next(iter(presets))
@@ -53,6 +56,7 @@ def parse(
     parser.add_argument("--preset", default=default)
     parser.add_argument("--workdir", type=Path, default=Path("runs") / name)
     known, rest = parser.parse_known_args(argv)
+    rest = [_written_out(argument, shorthands) for argument in rest]
     if known.preset not in presets:
         parser.error(_unknown("preset", known.preset, presets))
     config = presets[known.preset]()
@@ -84,6 +88,11 @@ def _check_fields(config: Any, rest: Sequence[str], fail: Callable[[str], NoRetu
             given = argument[2:].partition("=")[0].replace("-", "_")
             if given not in names:
                 fail(_unknown("field", given, names))
+
+
+def _written_out(argument: str, shorthands: Mapping[str, str]) -> str:
+    name, equals, value = argument.removeprefix("--").partition("=")
+    return f"--{shorthands[name]}{equals}{value}" if argument.startswith("--") and name in shorthands else argument
 
 
 def _unknown(kind: str, given: str, names: Iterable[str]) -> str:

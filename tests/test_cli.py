@@ -76,6 +76,12 @@ def test_fields_go_on_top_of_the_preset() -> None:
     assert run.config == Config(train=Train(steps=7, learning_rate=-0.5), world=Balls(count=9), limit=2.0)
 
 
+def test_a_shorthand_stands_for_a_field() -> None:
+    short = {"steps": "train.steps"}
+    for argv in (["--steps", "7"], ["--steps=7"], ["--train.steps", "7"]):
+        assert cli.parse(PRESETS, argv, shorthands=short).config.train.steps == 7
+
+
 def test_fields_behind_a_protocol_can_be_set_and_keep_their_type() -> None:
     config = parse("--world.count", "4", "--world.gravity", "True", "--train.sizes", "8", "16").config
     assert config == Config(world=Balls(count=4, gravity=True), train=Train(sizes=(8, 16)))
