@@ -287,8 +287,9 @@ def hierarchical(stride: int) -> Callable[[Arena], Generator]:
 
 
 def slots_of(arena: Arena) -> SlotMap:
-    """Noise levels of a flow; one slot for a predictor."""
-    return NoiseSlots(steps=50) if arena.kind == "flow" else OneSlot()
+    """Noise levels of a flow, spaced as its own sampler's; one slot for a predictor."""
+    flow = arena.generator
+    return NoiseSlots(steps=50, shift=flow.shift) if isinstance(flow, RectifiedFlow) else OneSlot()
 
 
 def one_step_errors(

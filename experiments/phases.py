@@ -208,8 +208,7 @@ def recycle_with(
     """
     arena, base, seed = job.arena, job.base, job.seed
     recycling = recycling or arena.recycling
-    train, harvest = _recycling_flops(arena, recycling, 1000, reference_flops)
-    updates = max(1, round(1000 * (extra_flops(arena) - selection_flops(arena)) / (train + harvest)))
+    updates = _updates_within(arena, recycling, reference_flops, control.until)
     frames = arena.generator.context_frames + arena.generator.chunk_frames
     needed = recycling.policy(recycling.bank(), arena.generator).clip_frames(arena.generator)
     schedule = _schedule(arena, updates, needed, job.first_batch)
@@ -244,7 +243,7 @@ def recycle_with(
         choice = arena.selection.choose(arena.generator, candidates, arena.source(seed), _selection_key(seed))
         params = choice.params
     updates = int(state.train.step)
-    train, harvest = _recycling_flops(arena, recycling, updates, reference_flops)
+    train, harvest = _recycling_flops(arena, recycling, updates, reference_flops, control.until)
     cost = Cost(train_flops=train, harvest_flops=harvest, updates=updates, seconds=seconds)
     cost += watcher.cost(base.params) + chosen
     held = sum(leaf.nbytes for leaf in jax.tree.leaves(entries_of(state.bank)))
@@ -322,12 +321,25 @@ def _schedule(arena: Arena, updates: int, frames: int, first: int) -> Schedule:
     )
 
 
-def _recycling_flops(arena: Arena, recycling: Recycling, updates: int, reference: float) -> tuple[float, float]:
-    """FLOPs of the corrections and of the harvests of so many updates."""
+def _updates_within(arena: Arena, recycling: Recycling, reference: float, until: int) -> int:
+    """Updates that the extra budget pays for; harvests end at `until`, unless it is 0."""
+    paid = extra_flops(arena) - selection_flops(arena)
+    train, harvest = _recycling_flops(arena, recycling, 1000, reference)
+    updates = 1000 * paid / (train + harvest)
+    if 0 < until < updates:
+        _, harvest = _recycling_flops(arena, recycling, until, reference)
+        updates = 1000 * (paid - harvest) / train
+    return max(1, round(updates))
+
+
+def _recycling_flops(
+    arena: Arena, recycling: Recycling, updates: int, reference: float, until: int = 0
+) -> tuple[float, float]:
+    """FLOPs of the corrections and of the harvests of so many updates; those end at `until`, unless it is 0."""
     generator = arena.generator
     forward, history = forward_calls(arena, generator), history_flops(generator, arena.source(0).shape)
     each = harvest_flops(generator, forward, reference, recycling.chains, recycling.harvest_steps, history)
-    harvests = -(-updates // recycling.harvest_every)
+    harvests = -(-min(updates, until or updates) // recycling.harvest_every)
     policy = recycling.policy(recycling.bank(), generator)
     return updates * _update_flops(arena, generator, policy), harvests * each
 

@@ -130,8 +130,8 @@ RIVALS: dict[str, Method] = {
     "relay=2": tuned(Relay(capacity=2048)),
     "relay=8": tuned(Relay(oldest=8, capacity=2048)),
     "relay=32": tuned(Relay(oldest=32, capacity=2048)),
-    "corrupt=published": tuned(CorruptedHistory()),
-    "corrupt=weak": tuned(CorruptedHistory(noise=0.05, palest=0.8, richest=1.2)),
+    "corrupt=published": tuned(CorruptedHistory(by_frame=True)),
+    "corrupt=weak": tuned(CorruptedHistory(by_frame=True, noise=0.05, palest=0.8, richest=1.2)),
     "discrete=128": discrete(128, 1),
     "discrete=512": discrete(512, 2),
     "context_noise=told": told(NoiseAugmentation(most=0.1), 0.03),
@@ -320,7 +320,7 @@ EARLIER: dict[str, Method] = {
     "ours=mended,cold,relayed,told": in_recipe(
         recycled(mended=0.5, disguised_rows=1, case_rows=2, case_weight=0.3), own_level=OWN
     ),
-    "ours=mended,cold,relayed,corrupted": in_recipe(recycled(mended=0.5, corrupted=CorruptedHistory())),
+    "ours=mended,cold,relayed,corrupted": in_recipe(recycled(mended=0.5, corrupted=CorruptedHistory(by_frame=True))),
     "ours=mended,cold,relayed,discrete": in_recipe(recycled(mended=0.5), wrap=through_codes),
     "ours=mended,cold,relayed,trusted": in_recipe(recycled(mended=0.5, trust=0.4)),
     "ours=mended,cold,relayed,trusted,fast": at_rate(in_recipe(recycled(mended=0.5, trust=0.4))),
@@ -354,13 +354,15 @@ FASTER: dict[str, Method] = {
     "relay_old:fast": at_rate(early(cold(RIVALS["relay=32"]))),
     "scheduled_early:fast": at_rate(EARLIER["scheduled_early"]),
     "corrupt_early:fast": at_rate(EARLIER["corrupt_early"]),
+    "corrupt_early:history,fast": at_rate(early(cold(tuned(CorruptedHistory())))),
     "forcing_early:fast": at_rate(EARLIER["forcing_early"]),
     "scheduled_early:even,fast": at_rate(early(cold(even(ScheduledSampling(share=0.5))))),
     "relay_early:even,fast": at_rate(early(cold(even(Relay(oldest=8, capacity=2048))))),
 }
 """B, B+ and the best rivals, early where that helped them, at the rate that was found for ours; all but B and B+ draw
 nothing, as ours, and B+ in two rows of its own. Each is a remedy of its own. The two best have their rows weighed
-evenly besides, as ours may."""
+evenly besides, as ours may. Histories are corrupted as published, one kind a history, where the id says so; elsewhere
+frame by frame."""
 
 COOLED: dict[str, Method] = {
     "ours=loose,cooled": by_itself(OURS["ours=loose"], twin="ours=loose"),

@@ -6,6 +6,7 @@ calls.
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -50,7 +51,7 @@ def kernel(weight: float) -> Callable[[Job], Trained]:
 
     def run(job: Job) -> Trained:
         features = WindowFeatures()
-        share = _share(job.arena, lambda window: features(window)[0])
+        share = _share(job.arena, features)
         policy = KernelSelfForcing(
             steps=CRITIC_STEPS, weight=weight, critic_share=share, rematerialise=False, features=features
         )
@@ -202,7 +203,7 @@ def _network(arena: Arena, frames_in: int, frames_out: int, bounded: bool) -> Ne
     )
 
 
-def _share(arena: Arena, critic: Callable[[jax.Array], jax.Array]) -> float:
+def _share(arena: Arena, critic: Callable[[jax.Array], Any]) -> float:
     """What a critic costs on one window, in calls of the generator's network."""
     frames = arena.generator.context_frames + CRITIC_STEPS * arena.generator.chunk_frames
     window = jnp.zeros((1, frames, *arena.held_out.shape))

@@ -124,8 +124,7 @@ class RectifiedFlow:
     def denoise(self, params: Params, x_sigma: Frames, sigma: Rows, context: Frames, condition: PyTree) -> Frames:
         """Samples on from a chunk that is already at noise level `sigma`, each row from its own.
 
-        The stations are the sampler's own below `sigma`, and `sigma` itself. All `steps` calls are made whatever
-        `sigma`: those above it take no step.
+        The stations are the sampler's own, scaled to `sigma`: all `steps` calls move, whatever `sigma`.
 
         Args:
             params: of the network.
@@ -137,7 +136,7 @@ class RectifiedFlow:
         Returns:
             `[b, t, h, w, c]` the chunk at noise level 0; `x_sigma` itself where `sigma` is 0.
         """
-        stations = jnp.minimum(fm.euler_schedule(self.steps, self.shift)[:, None], sigma[None])
+        stations = fm.euler_schedule(self.steps, self.shift)[:, None] * sigma[None]
         return self._solved(params, x_sigma, stations, context, condition)
 
     def _solved(self, params: Params, x: Frames, sigmas: Array, context: Frames, condition: PyTree) -> Frames:

@@ -1,4 +1,4 @@
-"""Corrupted history: each of its frames is noised, or resampled, or left alone, and then tinted.
+"""Corrupted history: its frames are noised, or resampled, or left alone, and then tinted or not.
 
     noised      (1 - s) x + s eps,   s ~ U(0, noise)
     resampled   shrunk to a side of a factor U(smallest, 1) and stretched back, bilinear with antialiasing
@@ -6,12 +6,14 @@
 
 These are the ways in which long videos go wrong: grain, blur, and colours that fade or burn. The network is told
 nothing of it. Source: Helios, arXiv 2603.04379; probabilities and ranges are those of its released code
-(`corrupt_history_latents`, `add_saturation_to_history_latents` with `correct.yaml`), which leaves one history in ten
-clean and noises nine in ten of the others. There one kind is drawn for a history, with levels frame by frame; here
-every frame draws its kind as well. Frames of one channel have no colour: the tint leaves them as they are.
+(`corrupt_history_latents`, `add_saturation_to_history_latents` with `correct.yaml`): what is done to a history is drawn
+once for all of its frames, one in ten is neither noised nor resampled and, independently, one in ten not tinted; levels
+and factors are drawn frame by frame. With `by_frame` every frame draws what is done to it, so that hardly a history
+stays clean. Frames of one channel have no colour: the tint leaves them as they are.
 """
 
 import dataclasses
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,14 +27,38 @@ from recycle_jax.policies.base import Drawn, ExamplePolicy
 from recycle_jax.typing import Frame, Frames, Params, PRNGKey, PyTree, RowKeys, Scalar
 
 
+class _FrameKeys(NamedTuple):
+    """A key for each thing that a frame draws."""
+
+    kind: PRNGKey
+    noise: PRNGKey
+    size: PRNGKey
+    whether: PRNGKey
+    factor: PRNGKey
+
+    @classmethod
+    def of(cls, key: PRNGKey) -> "_FrameKeys":
+        kind, noise, size, tint = jax.random.split(key, 4)
+        return cls(kind, noise, size, *jax.random.split(tint))
+
+
+class _Done(NamedTuple):
+    """What is done to a frame."""
+
+    noised: Scalar
+    resampled: Scalar
+    tinted: Scalar
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CorruptedHistory(ExamplePolicy):
-    """Context frames corrupted one by one, clean target.
+    """Corrupted context, clean target.
 
     Attributes:
-        noised: probability that a frame is noised.
+        noised: probability that a history is noised.
         resampled: that it is shrunk and stretched back; in the rest of cases it is neither.
         tinted: that its saturation is changed, whatever else happens to it.
+        by_frame: whether these are drawn for each frame, not once for a history.
         noise: strongest noise level, in [0, 1].
         smallest: smallest factor of the shrunk side, in (0, 1].
         palest: smallest factor of saturation, in [0, 1].
@@ -42,6 +68,7 @@ class CorruptedHistory(ExamplePolicy):
     noised: float = 0.81
     resampled: float = 0.09
     tinted: float = 0.9
+    by_frame: bool = False
     noise: float = 1.0 / 3.0
     smallest: float = 0.9
     palest: float = 0.3
@@ -70,20 +97,23 @@ class CorruptedHistory(ExamplePolicy):
 
     def corrupt(self, context: Frames, keys: RowKeys) -> tuple[Frames, Array]:
         """Corrupted frames, and `[b, context]` which of them anything was done to."""
-        of_frames = jax.vmap(lambda key: jax.random.split(key, context.shape[1]))(keys)
-        return jax.vmap(jax.vmap(self._corrupt_frame))(context, of_frames)
+        of_frames = jax.vmap(lambda key: jax.vmap(_FrameKeys.of)(jax.random.split(key, context.shape[1])))(keys)
+        done = jax.vmap(jax.vmap(self._what_is_done))(of_frames)
+        if not self.by_frame:
+            done = jax.tree.map(lambda drawn: jnp.broadcast_to(drawn[:, :1], drawn.shape), done)
+        touched = done.noised | done.resampled | done.tinted
+        return jax.vmap(jax.vmap(self._corrupt_frame))(context, done, of_frames), touched
 
-    def _corrupt_frame(self, frame: Frame, key: PRNGKey) -> tuple[Frame, Scalar]:
-        of_kind, of_noise, of_size, of_tint = jax.random.split(key, 4)
-        kind = jax.random.uniform(of_kind, (), frame.dtype)
-        is_noised = kind < self.noised
-        is_resampled = ~is_noised & (kind < self.noised + self.resampled)
-        out = jnp.where(is_noised, self._with_noise(frame, of_noise), frame)
-        out = jnp.where(is_resampled, resample(frame, _between(of_size, self.smallest, 1.0)), out)
-        of_whether, of_factor = jax.random.split(of_tint)
-        is_tinted = jax.random.bernoulli(of_whether, self.tinted)
-        out = jnp.where(is_tinted, tint(out, self._tint_factor(of_factor)), out)
-        return out, is_noised | is_resampled | is_tinted
+    def _what_is_done(self, of: "_FrameKeys") -> "_Done":
+        kind = jax.random.uniform(of.kind)
+        noised = kind < self.noised
+        resampled = ~noised & (kind < self.noised + self.resampled)
+        return _Done(noised=noised, resampled=resampled, tinted=jax.random.bernoulli(of.whether, self.tinted))
+
+    def _corrupt_frame(self, frame: Frame, done: "_Done", of: "_FrameKeys") -> Frame:
+        out = jnp.where(done.noised, self._with_noise(frame, of.noise), frame)
+        out = jnp.where(done.resampled, resample(frame, _between(of.size, self.smallest, 1.0)), out)
+        return jnp.where(done.tinted, tint(out, self._tint_factor(of.factor)), out)
 
     def _with_noise(self, frame: Frame, key: PRNGKey) -> Frame:
         of_level, of_noise = jax.random.split(key)

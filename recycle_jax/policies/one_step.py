@@ -7,8 +7,8 @@ passes, of other clips (`errors.algebra` for what they mean, `errors.inject` for
     context       an entry of any slot, uniform over entries, within a window of ages; random frames of it
 
 The bank warms up by itself: a row that finds nothing stays clean and is counted. A row writes its residual
-unless its gates were closed on purpose; of those only a share writes, since errors of error-free inputs
-"contaminate the buffer" (development log of Stable Video Infinity, 2025-10-21).
+unless all of its gates were closed, on purpose or by chance; of those only a share writes, since errors of
+error-free inputs "contaminate the buffer" (development log of Stable Video Infinity, 2025-10-21).
 """
 
 import dataclasses
@@ -119,7 +119,7 @@ class OneStepErrors(ExamplePolicy):
             domain=aux.domain,
             step=jnp.full_like(age, step),
         )
-        write = fine & (~wanted.clean | flip(of.write, self.clean_write))
+        write = fine & (wanted.any | flip(of.write, self.clean_write))
         bank = self.bank.insert(bank, entry, self.slots(_row_sigma(aux.sigma), age), write, keys=keys)
         return self.bank.count_empty(bank, fine & wanted.any & aux.clean)
 

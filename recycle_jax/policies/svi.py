@@ -9,8 +9,10 @@ and bank `-σ r`.
 What differs from the scripts, and why: one bank of residuals serves data, noise and context errors (it holds
 the same information); shards of the bank take the place of ranks, and no rows are gathered to warm it up (20
 iterations in the paper, 50 in the scripts); errors are put on the whole context, which their first 3
-conditioning latents cover; all rows of a batch are compared with the bank as it was before the insert. The
-variants' other differences, padding with a reference frame and the number of motion frames, belong to the
+conditioning latents cover, and where a chunk is shorter than the context its error is repeated, so that it
+displaces what moves and never bends how; a row whose gates all stay closed by chance counts as clean when it is
+asked to write; all rows of a batch are compared with the bank as it was before the insert. The variants' other
+differences, padding with a reference frame and the number of motion frames, belong to the
 generator.
 """
 
@@ -22,7 +24,7 @@ from recycle_jax.errors.algebra import entry_error
 from recycle_jax.errors.bank import ErrorBank
 from recycle_jax.errors.inject import Gates
 from recycle_jax.errors.replacement import Nearest
-from recycle_jax.errors.slots import NoiseSlots, SlotMap
+from recycle_jax.errors.slots import NoiseSlots, OneSlot, SlotMap
 from recycle_jax.flow_matching import TIME_SCALE, paper_target, shift_sigma
 from recycle_jax.policies.one_step import OneStepErrors
 
@@ -49,6 +51,9 @@ def svi_film(*, capacity: int = 500, shards: int = 1, slots: SlotMap = _PAPER_SL
 
 def _svi(clean: float, capacity: int, shards: int, slots: SlotMap) -> OneStepErrors:
     data, noise, context = _DATA_NOISE_CONTEXT
+    if isinstance(slots, OneSlot):
+        # A predictor sees neither: an open gate would pass for an error that was injected.
+        data, noise = 0.0, 0.0
     return OneStepErrors(
         bank=ErrorBank(shards=shards, slots=slots.slots, capacity=capacity, replacement=Nearest(key=entry_error)),
         slots=slots,

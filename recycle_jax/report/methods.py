@@ -135,6 +135,11 @@ _MORE = (
     ("forcing_early:fast", "Diffusion Forcing, early, faster", "The same of early Diffusion Forcing."),
     ("corrupt_early:fast", "corrupted history, early, faster", "The same of early corrupted history."),
     (
+        "corrupt_early:history,fast",
+        "corrupted history, one kind a history, early, faster",
+        "The same with one kind of corruption for all frames of a history, as published.",
+    ),
+    (
         "scheduled_early:even,fast",
         "scheduled sampling, early, faster, even rows",
         "A displacement costs alike in all rows.",

@@ -2,10 +2,13 @@
 
 from types import SimpleNamespace
 
+import jax.numpy as jnp
 import pytest
 
 from experiments import second_networks
 from experiments.second_networks import corrected_shared
+from recycle_jax.policies.mmd import WindowFeatures
+from recycle_jax.training.cost import flops_of
 
 
 def arena(world, shape):
@@ -36,3 +39,13 @@ def test_harvests_are_shared_out_among_the_generators_that_fit(monkeypatch):
     task.others = lambda: [(other, lambda seed: base) for other in [*fit, arena("digits", (32, 32, 1))]]
     assert corrected_shared(task) == ("bank", (22, 22, 22), 3.0)
     assert asked == [("driving", 22), ("rain", 22), ("snow", 22)], "64 harvests, rounded up"
+
+
+def test_a_critic_of_features_is_charged_for_all_of_them(monkeypatch):
+    charged = []
+    monkeypatch.setattr(second_networks, "forward_calls", lambda arena, generator: 1.0)
+    monkeypatch.setattr(second_networks, "tune_with", lambda job, policy, phase: charged.append(policy.critic_share))
+    second_networks.kernel(1.0)(job([]))
+    features, window = WindowFeatures(), jnp.zeros((1, 2 + second_networks.CRITIC_STEPS, 32, 32, 3))
+    alone = [flops_of(lambda w, i=i: features(w)[i], window) for i in range(2)]
+    assert charged[0] > max(alone) and charged[0] == pytest.approx(sum(alone), rel=0.1)

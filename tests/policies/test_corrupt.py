@@ -1,4 +1,4 @@
-"""Corrupted history: each frame its own kind, at the rates and strengths that are asked for."""
+"""Corrupted history: one kind a history or a frame, at the rates and strengths that are asked for."""
 
 import functools
 
@@ -37,7 +37,7 @@ def test_with_nothing_asked_for_it_is_teacher_forcing(predictor, batch_of, keys_
 
 
 def test_frames_are_corrupted_one_by_one_at_the_rates_asked_for(context, keys_of):
-    policy = CorruptedHistory(noised=0.5, resampled=0.2, tinted=0.0, smallest=0.5)
+    policy = CorruptedHistory(noised=0.5, resampled=0.2, tinted=0.0, smallest=0.5, by_frame=True)
     out, touched = corrupted(policy, context, keys_of(ROWS))
     changed = np.any(out != context, axis=(2, 3, 4))
     # A factor that rounds to the full side shrinks nothing.
@@ -45,6 +45,16 @@ def test_frames_are_corrupted_one_by_one_at_the_rates_asked_for(context, keys_of
     columns = np.asarray(out).std(axis=2).mean(axis=(2, 3))  # checks that were blurred are paler than any noise
     assert np.mean(columns < 0.9 * columns[~np.asarray(touched)].mean()) == pytest.approx(0.2, abs=0.08)
     assert len(np.unique(touched, axis=0)) == 2**FRAMES, "frames of one history are drawn independently"
+
+
+def test_a_history_is_corrupted_in_one_way_and_one_in_ten_in_none(context, keys_of):
+    out, touched = corrupted(CorruptedHistory(tinted=0.0), context, keys_of(ROWS))
+    assert np.all(touched == touched[:, :1]), "what is done is drawn once for all frames of a history"
+    assert np.mean(~touched[:, 0]) == pytest.approx(0.1, abs=0.06)
+    levels = np.abs(out - context).mean(axis=(2, 3, 4))
+    assert len(np.unique(levels[0])) == FRAMES, "how much of it, frame by frame"
+    of_frames, _ = corrupted(CorruptedHistory(tinted=0.0, by_frame=True), context, keys_of(ROWS))
+    np.testing.assert_array_equal(out[:, 0], of_frames[:, 0])  # a history's kind is its first frame's
 
 
 def test_noise_has_levels_up_to_the_strongest(keys_of):
