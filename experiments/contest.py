@@ -144,25 +144,27 @@ def run_contest(
         if share.takes(number):
             _finish_pair(contest, place(), seed, workdir, share, places)
     made = [place() for place in places]
-    paths = [path for place in made for path in _paths(contest, place, workdir, contest.seeds)]
+    long = [(seed, method) for seed in contest.seeds for method in contest.table]  # who is judged long may change
+    paths = [path for place in made for path in _paths(contest, place, workdir, long)]
     return made, [read_json(path) for path in paths if is_there(path)]
 
 
 def missing_cells(contest: Contest, arenas_of: Sequence[Callable[[], Arena]], workdir: Workdir) -> tuple[int, float]:
     """How many cells of a contest are missing, and the mean seconds that the finished ones trained for."""
-    paths = [path for make in arenas_of for path in _paths(contest, make(), workdir, contest.seeds[:1])]
+    long = [(contest.seeds[0], method) for method in contest.long_methods]
+    paths = [path for make in arenas_of for path in _paths(contest, make(), workdir, long)]
     done = [read_json(path) for path in paths if is_there(path)]
     return len(paths) - len(done), float(np.mean([cell["cost"]["seconds"] for cell in done])) if done else 0.0
 
 
-def _paths(contest: Contest, place: Arena, workdir: Workdir, long_seeds: Sequence[int]) -> list[Path]:
-    """Where the cells of an arena are or will be; a share that began with another seed has that one's long rollouts."""
+def _paths(contest: Contest, place: Arena, workdir: Workdir, long: Sequence[tuple[int, str]]) -> list[Path]:
+    """Where the cells of an arena are or will be, long rollouts of these seeds and methods included."""
     cells = [(seed, method) for seed in contest.seeds for method in _methods(contest, place)]
     paths = [_path(workdir, place, seed, method) for seed, method in cells]
     paths += [_path(workdir, place, seed, method, domain) for seed, method in cells for domain in place.elsewhere]
     if place.long is None:
         return paths
-    return paths + [_path(workdir, place, seed, m, "long") for seed in long_seeds for m in contest.long_methods]
+    return paths + [_path(workdir, place, seed, method, "long") for seed, method in long]
 
 
 def conclude(
