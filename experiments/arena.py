@@ -129,6 +129,7 @@ class Arena:
         train_domain: what the generator trains on.
         elsewhere: domain -> makes who judges it on video of another domain.
         held_out_elsewhere: domain -> held-out clips of that domain.
+        unjudged: clips by which a method may choose, where `held_out` holds those that rollouts are judged on.
     """
 
     world: str
@@ -151,6 +152,12 @@ class Arena:
     train_domain: str = "all"
     elsewhere: Mapping[str, Callable[[], Judge]] = dataclasses.field(default_factory=dict)
     held_out_elsewhere: Mapping[str, ClipSource] = dataclasses.field(default_factory=dict)
+    unjudged: ClipSource | None = None
+
+    @property
+    def for_choices(self) -> ClipSource:
+        """Clips by which a method may choose rounds and temperatures: neither trained on nor judged."""
+        return self.unjudged or self.held_out
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -193,6 +193,7 @@ def build_arena(kind: str, config: Config, train: ArrayClips, held: ArrayClips) 
         choices=config.choices,
         recycling=config.recycling,
         mesh=make_mesh(),
+        unjudged=calibration,
     )
 
 

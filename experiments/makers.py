@@ -211,7 +211,7 @@ def _by_itself(job: Job, usual: Recipe) -> Generator:
     arena = job.arena
     frames = arena.generator.context_frames + arena.generator.chunk_frames
     untold = dataclasses.replace(usual, own_level=0.0)
-    return untold.generator(arena.generator, job.base.params, arena.held_out.batch(2, 64, frames))
+    return untold.generator(arena.generator, job.base.params, arena.for_choices.batch(2, 64, frames))
 
 
 def _at(generator: Generator, temperature: float) -> Generator:

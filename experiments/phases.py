@@ -216,7 +216,7 @@ def recycle_with(
     observer = job.observing(phase)
     watcher = Watcher(
         generator=arena.generator,
-        batch=arena.held_out.batch(1, 64, frames),
+        batch=arena.for_choices.batch(1, 64, frames),
         directory=None if observer.checkpoints is None else observer.checkpoints / "watch",
         stop=stop,
         round_cost=arena.budget.extra * schedule.watch_every / updates,
