@@ -25,6 +25,7 @@ from recycle_jax.models.base import Network
 from recycle_jax.models.conv import frame_unet
 from recycle_jax.models.critic import window_critic
 from recycle_jax.models.denoiser import preconditioned
+from recycle_jax.models.outputs import clipped, residual
 from recycle_jax.policies.adversarial import AdversarialSelfForcing
 from recycle_jax.policies.clean import TeacherForcing
 from recycle_jax.policies.correction import CorrectionFromCases, LeaveAlone
@@ -151,7 +152,9 @@ def at_matched_calls(run: Callable[[Job], Trained]) -> Callable[[Job], Trained]:
 def _with_corrector(job: Job, bank: ErrorBank, cases: BankState, spent: float) -> Trained:
     """A third of the extra budget for a corrector of banked cases, the rest of it teacher forcing."""
     arena, frames = job.arena, job.arena.generator.context_frames
-    learner = Predictor(network=_network(arena, frames, 1, bounded=True), context_frames=frames)
+    # What it adds to a frame, not the frame: one that has learned little leaves frames as they are.
+    network = clipped(residual(_network(arena, frames, 1, bounded=False)))
+    learner = Predictor(network=network, context_frames=frames)
     policy = Mixture(parts=((1, CorrectionFromCases(bank=bank, cases=cases)), (1, LeaveAlone())))
     taught = train_extra(job, learner, policy, "corrector", share=1 / 3)
     left = 2 / 3 - spent / extra_flops(arena)
