@@ -22,7 +22,7 @@ Which setting goes on is a rule fixed before it ran, see `experiments.choosing`;
 worlds cannot tell apart, are judged on the other two as well.
 
 `small` is days on two cores, shared by as many processes as `--share.parts` says: 536 cells of screening of 40 seconds
-to 3 minutes, then 117 methods x 12 places x 5 seeds of one to seven minutes; `--share.methods`, `--share.worlds` and
+to 3 minutes, then 124 methods x 16 places x 5 seeds of one to seven minutes; `--share.methods`, `--share.worlds` and
 `--share.kinds` make what matters first. `full` is for a GPU. On a machine that has none of the cells,
 
     python -m experiments.compare --preset small --earlier experiments/results/compare.json
@@ -52,7 +52,7 @@ from experiments.arena import (
 )
 from experiments.choosing import best_of, choose
 from experiments.contest import Contest, Share, conclude, missing_cells, run_contest
-from experiments.domains import DOMAINS, STOCHASTIC, WORLDS
+from experiments.domains import CROWDED, DOMAINS, FURTHER, STOCHASTIC, WORLDS, things_in
 from experiments.filing import settings_taken_over, take_over
 from experiments.judging import HELD_OUT_SEED, Judging
 from experiments.methods import Method, require_known
@@ -69,7 +69,7 @@ QUESTION = "Which remedy for drift keeps a generator stable for longest, at equa
 START_FRAMES = 12
 """Frames of a judged start: as many as the longest context of any method."""
 
-ALL_WORLDS = {**WORLDS, **STOCHASTIC}
+ALL_WORLDS = {**WORLDS, **STOCHASTIC, **CROWDED}
 STAGES = ("screening", "final", "domains")
 COMPARED = {
     "b",
@@ -107,7 +107,7 @@ class Config:
     """Everything that a run of this experiment depends on.
 
     Attributes:
-        worlds: names of worlds, see `WORLDS` and `STOCHASTIC`.
+        worlds: names of worlds, see `WORLDS`, `STOCHASTIC` and `CROWDED`.
         kinds: generators.
         methods: ids of `experiments.remedies`; families or single settings.
         screening_worlds: where settings are chosen, so that the other worlds are reported untouched by tuning.
@@ -128,7 +128,7 @@ class Config:
         long_methods: which.
     """
 
-    worlds: tuple[str, ...] = (*WORLDS, *STOCHASTIC)
+    worlds: tuple[str, ...] = tuple(ALL_WORLDS)
     kinds: tuple[str, ...] = ("predictor", "flow")
     methods: tuple[str, ...] = tuple(REMEDIES)
     screening_worlds: tuple[str, ...] = ("balls", "heartbeat")
@@ -312,6 +312,7 @@ def build_arena(
     name: str, kind: str, config: Config, world: DecodableWorld, judging: Judging, label: str, domain: str = "all"
 ) -> Arena:
     """One world, one generator, its judge."""
+    judge = functools.partial(world_judge, world=world, objects=things_in(world), context=START_FRAMES)
     return Arena(
         world=label,
         kind=kind,
@@ -319,8 +320,8 @@ def build_arena(
         source=world_source(world),
         held_out=world_source(world)(HELD_OUT_SEED),
         truth=functools.partial(true_continuation, world, max(world.context_frames, START_FRAMES)),
-        judge=functools.cache(functools.partial(world_judge, label, world, 1, START_FRAMES, judging)),
-        long=functools.partial(world_judge, name, world, 1, START_FRAMES, config.long) if domain == "all" else None,
+        judge=functools.cache(functools.partial(judge, label, judging=judging)),
+        long=functools.partial(judge, name, judging=config.long) if domain == "all" else None,
         continued=simulator_reference(world, gate_of(config.choices)),
         budget=config.budget,
         choices=config.choices,
@@ -347,16 +348,21 @@ def _domain_arenas(config: Config) -> list[Callable[[], Arena]]:
 
 
 def _split_arena(name: str, kind: str, config: Config) -> Arena:
-    """Trained on one domain, judged on both."""
+    """Trained on one domain, judged on all."""
     domains = DOMAINS[name]
     label = f"{name}_{domains.seen}"
-    seen, unseen = domains.worlds[domains.seen], domains.worlds[domains.unseen]
+    seen = domains.worlds[domains.seen]
+    unseen = {domains.unseen: domains.worlds[domains.unseen], **FURTHER.get(name, {})}
     arena = build_arena(name, kind, config, seen, config.judging, label, domains.seen)
-    judged = functools.partial(world_judge, f"{name}_{domains.unseen}", unseen, 1, START_FRAMES, config.judging)
     return dataclasses.replace(
         arena,
-        elsewhere={domains.unseen: judged},
-        held_out_elsewhere={domains.unseen: world_source(unseen)(HELD_OUT_SEED)},
+        elsewhere={
+            domain: functools.partial(
+                world_judge, f"{name}_{domain}", world, things_in(world), START_FRAMES, config.judging
+            )
+            for domain, world in unseen.items()
+        },
+        held_out_elsewhere={domain: world_source(world)(HELD_OUT_SEED) for domain, world in unseen.items()},
     )
 
 

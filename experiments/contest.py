@@ -35,7 +35,7 @@ from recycle_jax.data.base import ClipSource
 from recycle_jax.drift.summary import headline, summarise
 from recycle_jax.io import checkpoint
 from recycle_jax.io.files import replacing
-from recycle_jax.io.workdir import Workdir, run_metadata
+from recycle_jax.io.workdir import Workdir, device_name, run_metadata
 from recycle_jax.io.writers import read_json, write_json
 from recycle_jax.policies.base import HistoryPolicy
 from recycle_jax.policies.clean import TeacherForcing
@@ -262,7 +262,8 @@ def _finish_pair(
         another = _another(place, seed, workdir)
         for judging in missing:
             setting = contest.table[method.partition("+")[0]].setting
-            cell = {**_cell(place, seed, method, trained, another, judging), "setting": setting or method}
+            made_by = {"setting": setting or method, "preset": contest.preset, "device": device_name()}
+            cell = {**_cell(place, seed, method, trained, another, judging), **made_by}
             write_json(judging.path, cell)
             exits = float(np.median(cell["rollouts"]["exit_frame"]))
             workdir.log({"cell": judging.path.stem, "median_exit": exits})

@@ -46,6 +46,12 @@ STOCHASTIC: dict[str, DecodableWorld] = {
 }
 """The same worlds with chance in every frame: for flows only, and none is split into domains."""
 
+CROWDED: dict[str, DecodableWorld] = {
+    "balls_two": dataclasses.replace(_BALLS, balls=2),
+    "digits_two": dataclasses.replace(_DIGITS, digits=2),
+}
+"""Deterministic too, with two things: balls bounce off each other, digits pass through each other. Not split."""
+
 DOMAINS: dict[str, Domains] = {
     "balls": Domains(
         seen="slow",
@@ -80,3 +86,16 @@ DOMAINS: dict[str, Domains] = {
         },
     ),
 }
+"""What generators of each world train on, and what stays unseen."""
+
+FURTHER: dict[str, dict[str, DecodableWorld]] = {
+    "driving": {"night": Driving(size=32, context_frames=2, places=("rural",), weathers=("night",))},
+}
+"""More domains that stay unseen. No cell of another domain depends on them, so they stand apart."""
+
+
+def things_in(world: DecodableWorld) -> int:
+    """How many things a world shows that can be lost one by one."""
+    if isinstance(world, BouncingBalls):
+        return world.balls
+    return world.digits if isinstance(world, MovingDigits) else 1

@@ -91,7 +91,8 @@ def take_over(path: str | Path, workdir: Workdir, preset: str, usual_frames: int
     now = read_json(workdir.config)
     if changed := differences(earlier.get("made_of", now), now):
         raise ValueError(f"{path} holds cells of other settings ({changed}): go back to those, or do without it")
-    filed = [(_place(workdir, cell, usual_frames), cell) for cell in earlier["cells"]]
+    made_by = {"preset": earlier["preset"], "device": earlier["device"]}
+    filed = [(_place(workdir, cell, usual_frames), {**made_by, **cell}) for cell in earlier["cells"]]
     missing = [(place, cell) for place, cell in filed if not is_there(place)]
     for place, cell in missing:
         write_json(place, cell)

@@ -8,6 +8,7 @@ is. A test makes them again, so that no table can say anything but what the comm
 
 import dataclasses
 import re
+import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,10 +39,13 @@ PAGES = (HERE.parent / "README.md", HERE / "RESULTS.md")
 SHORT = (
     "b",
     "b_plus",
+    "b_plus:cold",
     "b_plus:fast",
+    "b_plus:cold,fast",
     "scheduled_early:fast",
     "forcing_early:fast",
     "corrupt_early:fast",
+    "corrupt_early:history,fast",
     "discrete:fast",
     "relay_early:fast",
     "noise",
@@ -66,12 +70,15 @@ the recipe's rate too; without parts and controls."""
 RATES = (
     "b_plus",
     "b_plus:fast",
+    "b_plus:cold",
+    "b_plus:cold,fast",
     "scheduled_early",
     "scheduled_early:fast",
     "forcing_early",
     "forcing_early:fast",
     "corrupt_early",
     "corrupt_early:fast",
+    "corrupt_early:history,fast",
     "discrete",
     "discrete:fast",
     "relay_early",
@@ -106,6 +113,7 @@ SHAPED = (
 
 REMEMBERING = (
     "b_plus:fast",
+    "b_plus:cold,fast",
     "scheduled_early:fast",
     "corrupt_early:fast",
     "discrete:fast",
@@ -120,13 +128,18 @@ REMEMBERING = (
 
 RELIABLE = (
     "b_plus:fast",
+    "b_plus:cold,fast",
     "scheduled_early:fast",
     "corrupt_early:fast",
+    "corrupt_early:history,fast",
     "discrete:fast",
     "relay_early:fast",
     "phase_randomised:even,fast",
+    "phase_randomised:half,even,fast",
+    "phase_randomised:twice,even,fast",
     "shuffled:even,fast",
     "stale:even,fast",
+    "foreign:even,fast",
     "ours:relayed,fast",
     "ours",
 )
@@ -187,14 +200,26 @@ def _overview(worlds: Collection[str]) -> str:
 
 
 def _short() -> str:
-    """The first page's, in the order of `SHORT`, without the numbers of places."""
+    """The first page's, in the order of `SHORT`; times B+ only where all places were measured, or they say little."""
     grid = overview_grid(_part(_results("compare"), WORLDS, SHORT))
     assert grid is not None
     names = [known_methods(SHORT)[method].name for method in SHORT]
     section = grid.sections[0]
     rows = sorted(section.rows, key=lambda row: names.index(row[0].main))
-    rows = [[*row[:-1], dataclasses.replace(row[-1], detail="")] for row in rows]
+    everywhere = rows[SHORT.index("b_plus")][-1].detail
+    rows = [
+        [*row[:-1], dataclasses.replace(row[-1], detail="") if row[-1].detail == everywhere else NOTHING]
+        for row in rows
+    ]
     return _markdown(dataclasses.replace(grid, sections=[dataclasses.replace(section, rows=rows)]))
+
+
+def _methods() -> str:
+    """What the methods of the first page are, in a sentence each."""
+    methods = known_methods(SHORT)
+    rows = [[Entry(main=methods[method].name), Entry(main=methods[method].about)] for method in SHORT]
+    columns = [Column(title="method", number=False), Column(title="what it is", number=False)]
+    return as_markdown(Grid(columns=columns, sections=[Section(title="", rows=rows)]))
 
 
 def _foreign() -> str:
@@ -324,6 +349,7 @@ def _markdown(grid: Grid | None) -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     "short": _short,
+    "methods": _methods,
     "worlds": lambda: markdown_table(_results("worlds")),
     "footage": lambda: markdown_table(_results("footage")),
     "compare": lambda: _overview(WORLDS),
@@ -345,7 +371,9 @@ TABLES: dict[str, Callable[[], str]] = {
 
 
 def main() -> None:
-    """Makes the tables of both pages again."""
+    """Makes the tables of both pages again; takes no arguments, and says so before anything is written."""
+    if sys.argv[1:]:
+        sys.exit(f"{sys.argv[1]}: experiments.tables takes no arguments; it writes {', '.join(p.name for p in PAGES)}")
     for page in PAGES:
         write_bytes(page, with_tables(page.read_text()).encode())
         print(f"{page.name}: {', '.join(marked_tables(page.read_text()))}")

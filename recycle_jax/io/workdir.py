@@ -87,7 +87,7 @@ def run_metadata(config: Any) -> dict[str, Any]:
         "git": git_revision(),
         "config_sha": config_sha(config),
         "versions": _versions(),
-        "device": _device(),
+        "device": device_name(),
     }
 
 
@@ -144,7 +144,8 @@ def _versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: metadata.version(name) for name in PACKAGES}}
 
 
-def _device() -> str:
+def device_name() -> str:
+    """Count and kind of the devices, such as `8 x TPU v4`; of a CPU its cores too."""
     devices = jax.devices()
     kind = devices[0].device_kind
     cores = f" ({os.cpu_count()} cores)" if devices[0].platform == "cpu" else ""

@@ -8,7 +8,7 @@ import pytest
 from experiments.arena import Budget, Trained
 from experiments.compare import COMPARED, Config, _arenas, final_table, smoke, trials
 from experiments.contest import Share
-from experiments.domains import STOCHASTIC, WORLDS
+from experiments.domains import CROWDED, STOCHASTIC, WORLDS, things_in
 from experiments.judging import Judging
 from experiments.makers import FAST, RELAYED, as_it_is, at_rate, cold, early, flows_only, in_recipe, recycling_at
 from experiments.methods import Method, registered
@@ -196,8 +196,9 @@ def test_unknown_names_are_answered_with_the_nearest():
 
 def test_predictors_are_spared_worlds_of_chance():
     places = [make() for make in _arenas(Config(), Judging(max_frames=16, rollouts=4))]
-    kinds = {name: [p.kind for p in places if p.world == name] for name in (*WORLDS, *STOCHASTIC)}
-    assert all(kinds[name] == ["predictor", "flow"] for name in WORLDS)
+    kinds = {name: [p.kind for p in places if p.world == name] for name in (*WORLDS, *STOCHASTIC, *CROWDED)}
+    assert all(kinds[name] == ["predictor", "flow"] for name in (*WORLDS, *CROWDED))
+    assert [things_in(world) for world in (*WORLDS.values(), *CROWDED.values())] == [1, 1, 1, 1, 2, 2]
     assert all(kinds[name] == ["flow"] for name in STOCHASTIC)
     assert all(world.deterministic for world in WORLDS.values())
     assert not any(world.deterministic for world in STOCHASTIC.values())

@@ -47,6 +47,7 @@ def cell(seed: int, frames: int = FRAMES, domain: str = "all", method: str = "ou
 def results(cells: list[dict[str, Any]], bands: Bands = BANDS) -> dict[str, Any]:
     return {
         "preset": "small",
+        "device": "4 x abacus",
         "bands": {"balls": bands.to_json()},
         "settings": {"ours": "ours=loose"},
         "cells": cells,
@@ -79,6 +80,9 @@ def test_every_cell_finds_its_place(published, workdir):
     for seed, suffix in ((0, ""), (1, ""), (0, "long"), (0, "fast")):
         found = json.loads(cell_path(workdir, "balls", "flow", "ours", seed, suffix).read_text())
         assert found["seed"] == seed and found["rollouts"]["exit_frame"] == [8.0] * 8
+        assert (found["preset"], found["device"]) == ("small", "4 x abacus"), (
+            "a cell says who made it, wherever it goes"
+        )
     assert settings_taken_over(workdir) == {"ours": "ours=loose"}
 
 
