@@ -11,6 +11,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
+from recycle_jax import flow_matching as fm
 from recycle_jax.data.base import Batch
 from recycle_jax.generators.base import Generator, anchors_of
 from recycle_jax.policies.base import Aux, Calls, Drawn, ExamplePolicy, require_frames
@@ -62,14 +63,16 @@ class AnchoredHistory(ExamplePolicy):
     def examples(self, params: Params, generator: Generator, bank: PyTree, batch: Batch, keys: RowKeys) -> Drawn:
         """The inner policy's examples, of clips with frames left out behind the anchors."""
         require_frames(batch, self.clip_frames(generator), f"anchors {self.reach} frames back", "lower reach")
-        split = jax.vmap(lambda key: jax.random.split(key))(keys)
-        out = jax.vmap(lambda key: jax.random.randint(key, (), 0, self.reach + 1))(split[:, 0])
+        of_place, of_inner = fm.split_rows(keys, 2)
+        out = jax.vmap(lambda key: jax.random.randint(key, (), 0, self.reach + 1))(of_place)
         anchored = self._leaving_out(generator, batch, out)
-        return self.inner.examples(params, generator, bank, anchored, split[:, 1])
+        return self.inner.examples(params, generator, bank, anchored, of_inner)
 
     def record(self, bank: PyTree, aux: Aux, keys: RowKeys, step: Scalar, fine: Scalar) -> PyTree:
         """The inner policy's."""
-        return self.inner.record(bank, aux, keys, step, fine)
+        # Split as in `examples`: the inner policy draws from its keys again what it drew there.
+        _, of_inner = fm.split_rows(keys, 2)
+        return self.inner.record(bank, aux, of_inner, step, fine)
 
     def _leaving_out(self, generator: Generator, batch: Batch, out: RowInts) -> Batch:
         anchors = anchors_of(generator)

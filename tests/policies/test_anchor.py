@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from recycle_jax.data.base import Batch
+from recycle_jax.errors.algebra import ResidualEntry
 from recycle_jax.errors.bank import ErrorBank
 from recycle_jax.errors.harvest import Harvest
 from recycle_jax.errors.references import Gate, Recorded
@@ -23,6 +24,7 @@ from recycle_jax.policies.mixture import Mixture
 from recycle_jax.policies.noise import NoiseAugmentation
 from recycle_jax.policies.pushforward import Pushforward
 from recycle_jax.policies.replay import ReplayCases
+from recycle_jax.policies.svi import svi_shot
 from recycle_jax.sharding import make_mesh
 from recycle_jax.training.correct import make_correct
 from recycle_jax.training.harvesting import make_harvest
@@ -99,6 +101,33 @@ def test_policies_that_would_lose_the_anchor_are_refused(predictor, batch_of, ke
         examples(AnchoredHistory(inner=TeacherForcing(), reach=2), anchored(), batch_of(2, 5), keys_of(2))
     with pytest.raises(ValueError, match="reach is -1"):
         AnchoredHistory(inner=TeacherForcing(), reach=-1)
+
+
+def test_what_is_written_is_what_was_injected(flow, batch_of, keys_of):
+    """A bank that has something for every gate and takes from no clean row: it gets the injected rows and no others."""
+    rows, shot = 64, svi_shot(capacity=64)
+    gates = dataclasses.replace(shot.gates, context=1.0)  # else all gates may be closed on a row that is not clean
+    shot = dataclasses.replace(shot, gates=gates, clean_write=0.0)
+    policy, generator = AnchoredHistory(inner=shot, reach=2), Anchored(inner=flow)
+    batch, keys, number = batch_of(rows, policy.clip_frames(generator)), keys_of(rows), jnp.int32(0)
+    bank = policy.begin(generator, batch, 1, jax.random.key(0))
+    old = ResidualEntry(
+        residual=jnp.full((1, 1, 2, 2, 1), 0.1),
+        sigma=jnp.full((1, 1), 0.5),
+        age=jnp.full(1, 5, jnp.int32),
+        domain=jnp.full(1, -1, jnp.int32),
+        step=jnp.zeros(1, jnp.int32),
+    )
+    bank = shot.bank.insert(bank, old, jnp.zeros(1, jnp.int32), jnp.ones(1, bool))
+    _, aux = jax.jit(policy.loss, static_argnums=1)(PARAMS, generator, bank, batch, keys)
+    after = jax.jit(policy.record)(bank, aux, keys, number, jnp.asarray(True))
+    kept = np.arange(64) < np.asarray(after.count)[0, :, None]
+    entries = jax.tree.map(lambda leaf: np.asarray(leaf)[0][kept], shot.bank.read(after))
+    new = entries.domain >= 0
+    injected = np.flatnonzero(~np.asarray(aux.clean))
+    assert 0 < len(injected) < rows, "rows of both kinds are needed"
+    np.testing.assert_array_equal(np.sort(entries.domain[new]), injected)
+    np.testing.assert_array_equal(entries.age[new], 6, "one more than that of the error on its context")
 
 
 def clips(rows, frames):
