@@ -105,10 +105,11 @@ class Relay(ExamplePolicy):
     ) -> tuple[Leg, Frames, RowFlags, RowFlags]:
         """Histories with what follows their target, the target, which rows took one, and False where none was found."""
         n, chunk = generator.context_frames, generator.chunk_frames
+        ahead = batch.clip[:, n : self.clip_frames(generator)]  # clips may be longer, for another part of a mixture
         drawn = self.bank.draw(bank, of_draw, AnySlot())
         wanted = jax.vmap(lambda key: jax.random.bernoulli(key, self.share))(of_share)
         taken = wanted & drawn.found
-        fresh = Leg(context=batch.clip[:, :n], future=batch.clip[:, n:], age=jnp.zeros(len(of_draw), jnp.int32))
+        fresh = Leg(context=batch.clip[:, :n], future=ahead, age=jnp.zeros(len(of_draw), jnp.int32))
         # A banked future is one chunk shorter than a clip's: the last target of a clip is met at the oldest age only.
         banked = dataclasses.replace(drawn.entries, future=_lengthened(drawn.entries.future, chunk))
         leg = jax.tree.map(lambda a, b: choose_rows(taken, a, b), banked, fresh)

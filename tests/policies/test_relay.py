@@ -54,6 +54,24 @@ def test_a_prediction_becomes_a_history_followed_by_what_was_recorded():
     assert set(kept.age.tolist()) == {1, 2, 3}, "not all ages are met in six passes"
 
 
+@pytest.mark.parametrize("more", [1, 3])
+def test_frames_past_the_last_target_change_nothing(more, keys_of):
+    """As where another part of a mixture needs longer clips."""
+    relay, generator, keys = Relay(oldest=2, capacity=16), counting(), keys_of(8)
+    params, number, fine = generator.init(jax.random.key(0)), jnp.int32(0), jnp.bool_(True)
+
+    def banks(frames):
+        batch = counting_batch(8, frames)
+        bank = relay.begin(generator, batch, 1, jax.random.key(0))
+        for _ in range(2):
+            loss, aux = relay.loss(params, generator, bank, batch, keys)
+            bank = relay.record(bank, aux, keys, number, fine)
+        return loss, bank
+
+    need = relay.clip_frames(generator)
+    jax.tree.map(np.testing.assert_array_equal, banks(need + more), banks(need))
+
+
 def test_a_relay_pays_for_updates_only_and_starts_clean():
     relay = Relay()
     assert relay.calls(counting()).forwards == 3.0
