@@ -24,7 +24,7 @@ from recycle_jax.errors.bank import AnySlot, ErrorBank
 from recycle_jax.errors.storage import BankState
 from recycle_jax.generators.base import Generator, clean_example, own_level_of, slide
 from recycle_jax.policies.base import Aux, Drawn, ExamplePolicy, choose_rows, require_frames
-from recycle_jax.typing import Frames, Params, PRNGKey, RowFlags, RowInts, RowKeys, Scalar
+from recycle_jax.typing import Frames, Params, PRNGKey, PyTree, RowFlags, RowInts, RowKeys, Scalar
 
 
 @struct.dataclass(kw_only=True)
@@ -35,11 +35,13 @@ class Leg:
         context: `[b, context, h, w, c]`, its newest chunks predicted.
         future: `[b, oldest * chunk, h, w, c]` what was recorded after it; past the last target it repeats.
         age: `[b]` int32, passes behind the newest chunk.
+        condition: per-row pytree of the clip that it began on, or None.
     """
 
     context: Frames
     future: Frames
     age: RowInts
+    condition: PyTree = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -79,17 +81,19 @@ class Relay(ExamplePolicy):
         kept: Any = lambda frames: jax.ShapeDtypeStruct((frames, *frame), jnp.float32)  # noqa: E731
         number: Any = jax.ShapeDtypeStruct((), jnp.int32)
         after = self.oldest * generator.chunk_frames
-        entry = Leg(context=kept(generator.context_frames), future=kept(after), age=number)
+        condition = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), batch.condition)
+        entry = Leg(context=kept(generator.context_frames), future=kept(after), age=number, condition=condition)
         return dataclasses.replace(self.bank, shards=shards).init(entry)
 
     def examples(self, params: Params, generator: Generator, bank: BankState, batch: Batch, keys: RowKeys) -> Drawn:
-        """Recorded and predicted histories with the recorded chunk after them."""
+        """Recorded and predicted histories, and the recorded chunk after them, under the condition of their clip."""
         del params
         require_frames(batch, self.clip_frames(generator), f"ages up to {self.oldest}", "lower oldest")
         of_fit, of_draw, of_share = fm.split_rows(keys, 3)
         leg, target, taken, found = self._draw(generator, bank, batch, of_draw, of_share)
         level = own_level_of(generator) * taken.astype(jnp.float32)
-        example = clean_example(generator, batch, of_fit, context=leg.context, x0=target, level=level)
+        own = {"context": leg.context, "x0": target, "level": level, "condition": leg.condition}
+        example = clean_example(generator, batch, of_fit, **own)
         return Drawn(example=example, clean=~taken, found=found, memo=leg)
 
     def record(self, bank: BankState, aux: Aux, keys: RowKeys, step: Scalar, fine: Scalar) -> BankState:
@@ -109,7 +113,8 @@ class Relay(ExamplePolicy):
         drawn = self.bank.draw(bank, of_draw, AnySlot())
         wanted = jax.vmap(lambda key: jax.random.bernoulli(key, self.share))(of_share)
         taken = wanted & drawn.found
-        fresh = Leg(context=batch.clip[:, :n], future=ahead, age=jnp.zeros(len(of_draw), jnp.int32))
+        age = jnp.zeros(len(of_draw), jnp.int32)
+        fresh = Leg(context=batch.clip[:, :n], future=ahead, age=age, condition=batch.condition)
         # A banked future is one chunk shorter than a clip's: the last target of a clip is met at the oldest age only.
         banked = dataclasses.replace(drawn.entries, future=_lengthened(drawn.entries.future, chunk))
         leg = jax.tree.map(lambda a, b: choose_rows(taken, a, b), banked, fresh)

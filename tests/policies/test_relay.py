@@ -72,6 +72,29 @@ def test_frames_past_the_last_target_change_nothing(more, keys_of):
     jax.tree.map(np.testing.assert_array_equal, banks(need + more), banks(need))
 
 
+def test_a_history_keeps_the_condition_of_its_clip(keys_of):
+    """Batches of other clips and conditions each time; hundreds tell the clip that a frame belongs to."""
+    network = Network(init=lambda key: {}, apply=lambda p, x, level, told: x[:, -1:] + 0.01 * told["clip"][:, None])
+    generator, relay, met = Predictor(network=network, context_frames=1), Relay(oldest=3, capacity=32), 0
+
+    def batch_of(number):
+        clip = 100.0 * (8.0 * number + jnp.arange(8.0))
+        frames = clip[:, None] + jnp.arange(5.0)[None]
+        told = {"clip": (clip / 100.0)[:, None, None, None]}
+        return Batch(clip=frames[:, :, None, None, None], domain=jnp.zeros(8, jnp.int32), condition=told)
+
+    bank = relay.begin(generator, batch_of(0), 1, jax.random.key(0))
+    for number in range(4):
+        batch, keys = batch_of(number), keys_of(8, seed=number)
+        drawn = relay.examples({}, generator, bank, batch, keys)
+        told = np.ravel(drawn.example.condition["clip"])
+        np.testing.assert_array_equal(told, np.ravel(drawn.example.context) // 100.0)
+        met += np.sum(told != np.ravel(batch.condition["clip"]))
+        _, aux = relay.loss({}, generator, bank, batch, keys)
+        bank = relay.record(bank, aux, keys, jnp.int32(number), jnp.bool_(True))
+    assert met > 3, "no history of an earlier batch was met"
+
+
 def test_a_relay_pays_for_updates_only_and_starts_clean():
     relay = Relay()
     assert relay.calls(counting()).forwards == 3.0
