@@ -149,6 +149,13 @@ def own_level_of(generator: Generator) -> float:
     return generator.own_level if isinstance(generator, TellsOwn) else 0.0
 
 
+def own_levels(generator: Generator, own: RowFlags) -> Rows:
+    """Levels `[b]` of examples on noiseless history, of which the rows `own` `[b]` hold generated frames."""
+    told = own_level_of(generator)
+    # A constant where nothing is told, so that the program is that of teacher forcing, to the bit.
+    return told * own.astype(jnp.float32) if told else jnp.zeros(own.shape, jnp.float32)
+
+
 def go_on(generator: Generator, params: Params, context: Frames, condition: PyTree, own: RowFlags) -> Any:
     """`generator.begin` on history of which the rows `own` `[b]` hold generated frames."""
     if isinstance(generator, TellsOwn):

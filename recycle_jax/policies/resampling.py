@@ -23,7 +23,7 @@ from jax import Array
 
 from recycle_jax import flow_matching as fm
 from recycle_jax.data.base import Batch
-from recycle_jax.generators.base import Generator, clean_example, slide
+from recycle_jax.generators.base import Generator, clean_example, own_levels, slide
 from recycle_jax.policies.base import Calls, Drawn, ExamplePolicy, require_frames
 from recycle_jax.typing import Frames, Params, PyTree, RowKeys, Rows
 
@@ -79,8 +79,8 @@ class ResamplingForcing(ExamplePolicy):
         context = resample(frozen, generator, resampler, batch, sigma, of_noise)
         chunk = self.clip_frames(generator) - generator.chunk_frames
         x0 = batch.clip[:, chunk : chunk + generator.chunk_frames]
-        example = clean_example(generator, batch, of_fit, context=context, x0=x0)
         yes = jnp.ones_like(sigma, bool)
+        example = clean_example(generator, batch, of_fit, context=context, x0=x0, level=own_levels(generator, yes))
         return Drawn(example=example, clean=jnp.logical_not(yes), found=yes)
 
 

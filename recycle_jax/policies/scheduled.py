@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from recycle_jax import flow_matching as fm
 from recycle_jax.data.base import Batch
 from recycle_jax.errors.inject import require_probability
-from recycle_jax.generators.base import Generator, clean_example
+from recycle_jax.generators.base import Generator, clean_example, own_levels
 from recycle_jax.policies.base import Aux, Calls, Drawn, ExamplePolicy, require_frames
 from recycle_jax.policies.ramp import begin_ramp, count_update, progress, require_ramp
 from recycle_jax.typing import Frames, Params, PRNGKey, PyTree, RowKeys, Scalar
@@ -64,8 +64,9 @@ class ScheduledSampling(ExamplePolicy):
         replaced = jax.vmap(lambda key: jax.random.bernoulli(key, share, (frames,)))(of_choice)
         last = dataclasses.replace(batch, clip=batch.clip[:, skipped:])
         context = jnp.where(replaced[:, :, None, None, None], own, last.clip[:, :frames])
-        example = clean_example(generator, last, of_fit, context=context)
-        return Drawn(example=example, clean=~replaced.any(axis=1), found=jnp.ones(len(keys), bool))
+        own_rows = replaced.any(axis=1)
+        example = clean_example(generator, last, of_fit, context=context, level=own_levels(generator, own_rows))
+        return Drawn(example=example, clean=~own_rows, found=jnp.ones(len(keys), bool))
 
     def record(self, bank: PyTree, aux: Aux, keys: RowKeys, step: Scalar, fine: Scalar) -> PyTree:
         """Counts the update."""

@@ -1,5 +1,7 @@
 """Provenance: real history is told to be real, own history to be own, in rollouts, harvests and replays alike."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,12 +12,15 @@ from recycle_jax.errors.bank import ErrorBank
 from recycle_jax.errors.harvest import Harvest
 from recycle_jax.errors.references import Recorded
 from recycle_jax.generators.anchored import Anchored
-from recycle_jax.generators.base import Generator, clean_example, go_on, own_level_of
+from recycle_jax.generators.base import Generator, clean_example, go_on, own_level_of, own_levels
 from recycle_jax.generators.predictor import Predictor
 from recycle_jax.generators.provenance import Provenance
 from recycle_jax.generators.rectified_flow import RectifiedFlow, data_head
 from recycle_jax.models.base import Network
 from recycle_jax.policies.replay import AddErrors, ReplayCases
+from recycle_jax.policies.resampling import ResamplingForcing
+from recycle_jax.policies.scheduled import ScheduledSampling
+from recycle_jax.policies.unrolled import Unrolled
 from recycle_jax.rollout.scan import rollout
 
 ROWS, FRAME = 3, (2, 2, 1)
@@ -101,6 +106,66 @@ def test_histories_with_errors_are_told_to_be_own_besides_their_noise(policy, no
     assert np.all(drawn.found) and np.all((level >= 0.25) & (level <= 0.25 + noise))
     empty = policy(bank=bank, noise=noise).examples({}, telling, bank.init(bank_entry(telling)), BATCH, KEYS)
     assert not np.any(empty.found) and np.all(np.asarray(empty.example.level) <= noise)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ToldFlow(Provenance):
+    """One that can start its sampler in the middle as well."""
+
+    def denoise(self, params, *given):
+        return self.inner.denoise(params, *given)
+
+
+@BOTH
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_scheduled_sampling_tells_which_rows_hold_own_frames(inner, share):
+    telling, policy = Provenance(inner=inner, own_level=0.25), ScheduledSampling(share=share)
+    drawn = policy.examples({}, telling, None, BATCH, KEYS)
+    np.testing.assert_array_equal(drawn.example.level, np.where(drawn.clean, 0.0, 0.25))
+
+
+@pytest.mark.parametrize("one_pass", [False, True])
+def test_resampled_histories_are_told_to_be_own(one_pass):
+    telling = ToldFlow(inner=flow(), own_level=0.25)
+    drawn = ResamplingForcing(one_pass=one_pass).examples({}, telling, None, BATCH, KEYS)
+    np.testing.assert_array_equal(drawn.example.level, 0.25)
+
+
+@BOTH
+@pytest.mark.parametrize("made", [0, 2, 4])
+def test_an_unrolled_rollout_tells_every_step_but_those_from_recorded_history(inner, made):
+    """The network says what it is told; both kinds are asked for the chunk, and the clips are blank.
+
+    Rollouts of 1, 2 and 3 steps, as a ramp of 4 updates makes them; each begins anew on recorded history.
+    """
+    telling, policy = Provenance(inner=inner, own_level=0.25), Unrolled(steps=3, gradient=False, ramp=4)
+    _, aux = policy.loss({}, telling, jnp.full(1, made, jnp.int32), BATCH, KEYS)
+    own = np.arange(3) % (1 + made // 2) != 0
+    said = -aux.sigma * aux.residual[..., 0, 0, 0] if isinstance(inner, RectifiedFlow) else aux.residual[..., 0, 0, 0]
+    np.testing.assert_allclose(said, [np.where(own, 0.25, 0.0)] * ROWS, atol=1e-5)
+
+
+@BOTH
+def test_an_unrolled_history_is_made_by_steps_that_were_told(inner):
+    """A network that says what it is told, and what it said last besides: told levels add up in the history."""
+    network = dataclasses.replace(inner.network, apply=adding(inner.network.apply))
+    telling = Provenance(inner=dataclasses.replace(inner, network=network), own_level=0.25)
+    _, aux = Unrolled(steps=4, gradient=False).loss({}, telling, None, BATCH, KEYS)
+    said = -aux.sigma * aux.residual[..., 0, 0, 0] if isinstance(inner, RectifiedFlow) else aux.residual[..., 0, 0, 0]
+    rolled = rollout(telling, {}, CONTEXT, KEY, 4)[:, :, 0, 0, 0]
+    np.testing.assert_allclose(rolled, [[0.0, 0.25, 0.5, 0.75]] * ROWS, atol=1e-5)
+    np.testing.assert_allclose(said, rolled, atol=1e-5)
+
+
+def adding(apply):
+    return lambda params, *inputs: apply(params, *inputs) + inputs[-3][:, -1:]
+
+
+@BOTH
+def test_generators_that_tell_nothing_get_the_examples_of_teacher_forcing(inner):
+    drawn = ScheduledSampling(share=1.0).examples({}, inner, None, BATCH, KEYS)
+    np.testing.assert_array_equal(drawn.example.level, 0.0)
+    np.testing.assert_array_equal(own_levels(inner, jnp.ones(ROWS, bool)), jnp.zeros(ROWS, jnp.float32))
 
 
 def bank_entry(generator):
