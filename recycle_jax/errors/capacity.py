@@ -43,9 +43,7 @@ def available(mesh: Mesh, share: float = 0.8) -> Budget:
 
 def entry_bytes(bank: ErrorBank, entry: PyTree) -> int:
     """Bytes of one entry (a pytree of `jax.ShapeDtypeStruct`), with its cached norm where there is one."""
-    one = dataclasses.replace(bank, shards=1, slots=1, capacity=1)
-    state = jax.eval_shape(one.init, entry)
-    return _bytes((state.entries, state.norms))
+    return _entry_bytes(jax.eval_shape(bank.init, entry))
 
 
 def bank_bytes(bank: ErrorBank, entry: PyTree) -> int:
@@ -60,25 +58,34 @@ def check(bank: ErrorBank, entry: PyTree, mesh: Mesh, budget: Budget) -> None:
         ValueError: if the devices do not divide the shards.
         MemoryError: if the bank does not fit; it names the capacity that would.
     """
-    check_split(bank.shards, mesh)
-    need = bank_bytes(bank, entry) // mesh.size * budget.copies
-    if need > budget.bytes_per_device:
-        fits = largest_capacity(bank, entry, mesh, budget)
-        remedy = f"use capacity={fits}" if fits else "use fewer slots, smaller entries or a narrower dtype"
-        raise MemoryError(
-            f"capacity={bank.capacity} needs {_text(need)} on each of {mesh.size} devices ({budget.copies} "
-            f"copies of {bank.shards // mesh.size} shards x {bank.slots} slots x {bank.capacity} entries of "
-            f"{_text(entry_bytes(bank, entry))}), but {_text(budget.bytes_per_device)} are free: {remedy}"
-        )
+    _check_state(jax.eval_shape(bank.init, entry), mesh, budget)
+
+
+def check_memory(memory: PyTree, mesh: Mesh, budget: Budget | None = None) -> None:
+    """The same for every bank in what a policy is to remember, each beside all the rest.
+
+    Args:
+        memory: shapes of leaves `[shards, ...]`, as `jax.eval_shape` of a policy's `begin` gives them.
+        mesh: where it is to lie.
+        budget: None for what is `available`.
+
+    Raises:
+        ValueError: if the devices do not divide a bank's shards.
+        MemoryError: if a bank does not fit; it names the capacity that would.
+    """
+    banks = [leaf for leaf in jax.tree.leaves(memory, is_leaf=_is_bank) if _is_bank(leaf)]
+    if not banks:
+        return
+    whole = available(mesh) if budget is None else budget
+    for bank in banks:
+        beside = (_bytes(memory) - _bytes(bank)) // mesh.size * whole.copies
+        left = max(whole.bytes_per_device - beside, 0)
+        _check_state(bank, mesh, dataclasses.replace(whole, bytes_per_device=left))
 
 
 def largest_capacity(bank: ErrorBank, entry: PyTree, mesh: Mesh, budget: Budget) -> int:
     """The largest capacity (a slot of a shard) that fits, 0 if none does."""
-    smallest = bank_bytes(dataclasses.replace(bank, capacity=1), entry)
-    cells = bank.shards * bank.slots
-    fixed = smallest - cells * entry_bytes(bank, entry)
-    room = budget.bytes_per_device // budget.copies * mesh.size - fixed
-    return max(room // (cells * entry_bytes(bank, entry)), 0)
+    return _largest_capacity(jax.eval_shape(bank.init, entry), mesh, budget)
 
 
 def capacity_for(entries: int, *, shards: int, slots: int) -> int:
@@ -99,6 +106,37 @@ def allocate(bank: ErrorBank, entry: PyTree, mesh: Mesh, budget: Budget | None =
     """An empty bank on a mesh, made there after `check`; without a budget, by what is `available`."""
     check(bank, entry, mesh, available(mesh) if budget is None else budget)
     return jax.jit(lambda: bank.init(entry), out_shardings=named(mesh, ROLES.bank))()
+
+
+def _is_bank(node: object) -> bool:
+    return isinstance(node, BankState)
+
+
+def _check_state(state: BankState, mesh: Mesh, budget: Budget) -> None:
+    """`check` of a bank's shapes."""
+    shards, slots = state.count.shape
+    check_split(shards, mesh)
+    need = _bytes(state) // mesh.size * budget.copies
+    if need > budget.bytes_per_device:
+        fits = _largest_capacity(state, mesh, budget)
+        of = " a slot of a shard" if shards * slots > 1 else ""
+        remedy = f"use capacity={fits}{of}" if fits else "use fewer slots, smaller entries or a narrower dtype"
+        raise MemoryError(
+            f"capacity={state.capacity} needs {_text(need)} on each of {mesh.size} devices ({budget.copies} "
+            f"copies of {shards // mesh.size} shards x {slots} slots x {state.capacity} entries of "
+            f"{_text(_entry_bytes(state))}), but {_text(budget.bytes_per_device)} are free: {remedy}"
+        )
+
+
+def _largest_capacity(state: BankState, mesh: Mesh, budget: Budget) -> int:
+    layer = math.prod(state.count.shape) * _entry_bytes(state)  # what one more entry a slot takes
+    fixed = _bytes(state) - state.capacity * layer
+    room = budget.bytes_per_device // budget.copies * mesh.size - fixed
+    return max(room // layer, 0)
+
+
+def _entry_bytes(state: BankState) -> int:
+    return _bytes((state.entries, state.norms)) // (math.prod(state.count.shape) * state.capacity)
 
 
 def _free_bytes(device: jax.Device, here: int) -> int:

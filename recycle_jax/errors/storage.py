@@ -45,6 +45,11 @@ class BankState:
     seen: PyTree = None
     thresholds: PyTree = None
 
+    @property
+    def capacity(self) -> int:
+        """Cells of a slot of a shard."""
+        return jax.tree.leaves(self.entries)[0].shape[2]
+
 
 @struct.dataclass(kw_only=True)
 class Bits:

@@ -95,8 +95,9 @@ class HistoryPolicy(Protocol):
     def begin(self, generator: Generator, batch: Batch, shards: int, key: PRNGKey) -> PyTree:
         """What the policy remembers before the first step: leaves `[shards, ...]`, or None.
 
-        Only the shapes of `batch` count. Each of the `shards` devices works on its own part: what should stay the
-        same everywhere starts the same and is changed by means over devices.
+        Only the shapes of `batch` count; training traces this first, to see what it will take. Each of the `shards`
+        devices works on its own part: what should stay the same everywhere starts the same and is changed by means over
+        devices.
         """
         ...
 

@@ -10,6 +10,7 @@ recycling are `train_phase` with another policy.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import jax
@@ -17,8 +18,8 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from recycle_jax.data.base import ClipSource
-from recycle_jax.errors.capacity import allocate
+from recycle_jax.data.base import Batch, ClipSource
+from recycle_jax.errors.capacity import allocate, check_memory
 from recycle_jax.errors.controls import Remake
 from recycle_jax.errors.references import Reference
 from recycle_jax.generators.base import Generator
@@ -31,7 +32,7 @@ from recycle_jax.training.correct import make_correct
 from recycle_jax.training.harvesting import make_harvest
 from recycle_jax.training.loop import Harvesting, Observer, Renew, RunState, Schedule, resume, run
 from recycle_jax.training.state import TrainState, init_state, with_optimizer
-from recycle_jax.typing import Params, PRNGKey
+from recycle_jax.typing import Params, PRNGKey, PyTree
 
 MEMORY_STREAM = 0x4D45
 """Folded into a phase's key for what its policy remembers."""
@@ -100,14 +101,18 @@ def train_phase(
     observer: Observer = Observer(),  # noqa: B008 (frozen)
     pick: Callable[[TrainState], Params] = handed_out,
 ) -> Params:
-    """Trains without harvests, from `params` or from scratch; returns what `pick` takes, the averaged parameters."""
+    """Trains without harvests, from `params` or from scratch; returns what `pick` takes, the averaged parameters.
+
+    Raises:
+        MemoryError: if the banks that the policy remembers do not fit the devices; it names a capacity that would.
+    """
     optimizer = adam.build(schedule.updates)
     # The program donates its state: the caller keeps the parameters that it passed.
     own = None if params is None else jax.tree.map(jnp.copy, params)
     train = init_state(generator, optimizer, key) if own is None else with_optimizer(own, optimizer, key)
     first = source.batch(schedule.first_batch, schedule.rows, schedule.frames)
-    memory = policy.begin(generator, first, mesh.size, jax.random.fold_in(key, MEMORY_STREAM))
-    state = RunState(train=place(train, mesh, ROLES.params), bank=place(memory, mesh, ROLES.bank))
+    memory = _begin(policy, generator, first, mesh.size, key, mesh)
+    state = RunState(train=place(train, mesh, ROLES.params), bank=memory)
     if observer.checkpoints is not None:
         state = resume(observer.checkpoints, state)
     correct = make_correct(generator, policy, optimizer, mesh)
@@ -150,14 +155,21 @@ def recycle_phase(
     first = source.batch(schedule.first_batch, recycling.chains, harvesting.frames)
     batch = source.batch(schedule.first_batch, schedule.rows, schedule.frames)
     policy = recycling.weighed(recycling.policy(bank, generator, control.remake), batch)
-    memory = policy.begin(generator, batch, recycling.shards, jax.random.fold_in(key, MEMORY_STREAM))
+    memory = _begin(policy, generator, batch, recycling.shards, key, mesh)
     cases = allocate(bank, harvest.entry(source.shape, first.condition), mesh)
     state = RunState(
         train=place(with_optimizer(own, optimizer, key), mesh, ROLES.params),
-        bank=with_bank(place(memory, mesh, ROLES.bank), cases),
+        bank=with_bank(memory, cases),
         chains=place(harvest.start(first), mesh, ROLES.rows),
     )
     if observer.checkpoints is not None:
         state = resume(observer.checkpoints, state)
     correct = make_correct(generator, policy, optimizer, mesh)
     return run(correct, state, source, schedule, mesh, harvesting, observer)
+
+
+def _begin(policy: HistoryPolicy, generator: Generator, batch: Batch, shards: int, key: PRNGKey, mesh: Mesh) -> PyTree:
+    """What a policy remembers at first, on the mesh; MemoryError, before it is made, where it does not fit."""
+    begin = functools.partial(policy.begin, generator, batch, shards, jax.random.fold_in(key, MEMORY_STREAM))
+    check_memory(jax.eval_shape(begin), mesh)
+    return place(begin(), mesh, ROLES.bank)

@@ -55,6 +55,19 @@ def test_nothing_is_allocated_when_it_does_not_fit(mesh):
         capacity.allocate(BANK, ENTRY, mesh, capacity.Budget(bytes_per_device=100))
 
 
+def test_banks_in_a_policys_memory_are_checked_beside_each_other(mesh):
+    """Two banks, and room for one of them and another of seven in place of ten entries a slot."""
+    shapes = jax.eval_shape(lambda: BANK.init(ENTRY))
+    alone = capacity.Budget(bytes_per_device=2 * capacity.bank_bytes(BANK, ENTRY))
+    capacity.check_memory(shapes, mesh, alone)
+    capacity.check_memory({"updates": jax.ShapeDtypeStruct((2,), jnp.int32)}, mesh, capacity.Budget(bytes_per_device=0))
+    room = alone.bytes_per_device * 2 - 2 * 3 * 6 * capacity.entry_bytes(BANK, ENTRY)
+    with pytest.raises(MemoryError, match=r"capacity=10 needs .* are free: use capacity=7 a slot of a shard"):
+        capacity.check_memory((None, {"a": shapes, "b": shapes}), mesh, capacity.Budget(bytes_per_device=room))
+    smaller = jax.eval_shape(lambda: dataclasses.replace(BANK, capacity=7).init(ENTRY))
+    capacity.check_memory((None, {"a": shapes, "b": smaller}), mesh, capacity.Budget(bytes_per_device=room))
+
+
 def test_what_is_available_is_some_of_the_ram(mesh):
     budget = capacity.available(mesh, share=0.5)
     assert 0 < budget.bytes_per_device < 2**50

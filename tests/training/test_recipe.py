@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from recycle_jax.errors import capacity
+from recycle_jax.errors.bank import ErrorBank
 from recycle_jax.errors.reconsidered import Reconsidered
 from recycle_jax.errors.references import Gate, Recorded
 from recycle_jax.generators.context_noise import second_look
@@ -14,6 +16,7 @@ from recycle_jax.generators.provenance import Provenance
 from recycle_jax.policies.clean import TeacherForcing
 from recycle_jax.policies.memories import bank_of, entries_of
 from recycle_jax.policies.mixture import Mixture
+from recycle_jax.policies.one_step import one_step
 from recycle_jax.policies.recipe import Recycling
 from recycle_jax.policies.relay import Relay
 from recycle_jax.policies.replay import ReplayCases
@@ -45,6 +48,28 @@ def test_a_phase_learns_the_waves_and_leaves_its_start_alone(tiny, mesh):
     assert records[-1]["loss"] < 0.05 * records[0]["loss"]
     assert params["newest"] == pytest.approx(2.0 * np.cos(0.5), abs=0.2)
     assert float(start["newest"]) == np.float32(0.9), "the caller's parameters were donated"
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [Relay(oldest=1, capacity=64), Mixture(parts=((1, one_step(bank=ErrorBank(capacity=64))), (1, TeacherForcing())))],
+    ids=["relay", "one-step errors, mixed"],
+)
+def test_a_policys_bank_that_does_not_fit_is_refused_before_it_is_made(tiny, mesh, monkeypatch, policy):
+    generator, made = tiny.line(), []
+    init = ErrorBank.init
+
+    def seen(bank, entry):
+        state = init(bank, entry)
+        made.append(not isinstance(state.count, jax.core.Tracer))
+        return state
+
+    monkeypatch.setattr(ErrorBank, "init", seen)
+    monkeypatch.setattr(capacity, "_free_bytes", lambda device, here: 4000)
+    schedule = Schedule(updates=2, rows=4, frames=policy.clip_frames(generator))
+    with pytest.raises(MemoryError, match=r"capacity=64 needs .* are free: use capacity=\d+"):
+        train_phase(generator, policy, tiny.Waves(), schedule, jax.random.key(0), mesh)
+    assert not any(made), "it was allocated first"
 
 
 RECYCLING = Recycling(chains=4, oldest=3, harvest_every=2, capacity=8)
