@@ -102,6 +102,19 @@ def capacity_for(entries: int, *, shards: int, slots: int) -> int:
     return entries // cells
 
 
+def in_a_shard(capacity: int, shards: int) -> int:
+    """What each shard keeps of a capacity that is meant for all of them.
+
+    Raises:
+        ValueError: if they cannot share it evenly.
+    """
+    if capacity % shards:
+        below = capacity // shards * shards
+        nearest = f"{below} or {below + shards}" if below else f"{shards}"
+        raise ValueError(f"capacity {capacity} is not divisible by {shards} shards: use {nearest}")
+    return capacity // shards
+
+
 def allocate(bank: ErrorBank, entry: PyTree, mesh: Mesh, budget: Budget | None = None) -> BankState:
     """An empty bank on a mesh, made there after `check`; without a budget, by what is `available`."""
     check(bank, entry, mesh, available(mesh) if budget is None else budget)

@@ -21,6 +21,7 @@ import dataclasses
 
 from recycle_jax.data.base import Batch
 from recycle_jax.errors.bank import AnySlot, ErrorBank
+from recycle_jax.errors.capacity import in_a_shard
 from recycle_jax.errors.controls import Remake
 from recycle_jax.errors.draws import DrawRule, OwnDomain
 from recycle_jax.errors.harvest import Harvest
@@ -129,23 +130,10 @@ class Recycling:
         """
         return ErrorBank(
             shards=self.shards,
-            capacity=self._in_a_shard(self.capacity),
+            capacity=in_a_shard(self.capacity, self.shards),
             replacement=self.replacement,
             threshold=self.threshold,
         )
-
-    def _in_a_shard(self, capacity: int) -> int:
-        if capacity % self.shards:
-            raise ValueError(
-                f"capacity {capacity} is not divisible by {self.shards} shards: "
-                f"use {capacity // self.shards * self.shards or self.shards}"
-            )
-        return capacity // self.shards
-
-    def _relay_of_a_shard(self) -> Relay:
-        if not self.relay_rows:
-            return self.relay
-        return dataclasses.replace(self.relay, capacity=self._in_a_shard(self.relay.capacity))
 
     def policy(self, bank: ErrorBank, generator: Generator, remake: Remake | None = None) -> ExamplePolicy:
         """Clean and banked history, row by row; `remake` changes the errors of replayed cases, for controls.
@@ -182,7 +170,7 @@ class Recycling:
             (self.case_rows, replay),
             (self.error_rows, add),
             (self.disguised_rows, own),
-            (self.relay_rows, self._relay_of_a_shard()),
+            (self.relay_rows, self.relay),
         )
         rows = Mixture(parts=tuple((rows, policy) for rows, policy in shares if rows))
         if not anchors_of(generator):

@@ -21,6 +21,7 @@ from jax import Array
 from recycle_jax import flow_matching as fm
 from recycle_jax.data.base import Batch
 from recycle_jax.errors.bank import AnySlot, ErrorBank
+from recycle_jax.errors.capacity import in_a_shard
 from recycle_jax.errors.storage import BankState
 from recycle_jax.generators.base import Generator, clean_example, own_level_of, slide
 from recycle_jax.policies.base import Aux, Drawn, ExamplePolicy, choose_rows, require_frames
@@ -50,8 +51,8 @@ class Relay(ExamplePolicy):
 
     Attributes:
         oldest: largest age of a history, in passes.
-        capacity: histories that are kept; too few, and the model chases its own last step, too many, and the
-            mistakes are those of a model long gone.
+        capacity: histories that are kept in all shards together; too few, and the model chases its own last step, too
+            many, and the mistakes are those of a model long gone.
         share: of rows that ask for one.
     """
 
@@ -67,7 +68,7 @@ class Relay(ExamplePolicy):
 
     @property
     def bank(self) -> ErrorBank:
-        """Of one shard."""
+        """As it is with one shard."""
         return ErrorBank(capacity=self.capacity)
 
     def clip_frames(self, generator: Generator) -> int:
@@ -75,15 +76,20 @@ class Relay(ExamplePolicy):
         return generator.context_frames + (self.oldest + 1) * generator.chunk_frames
 
     def begin(self, generator: Generator, batch: Batch, shards: int, key: PRNGKey) -> BankState:
-        """An empty bank in every shard."""
+        """An empty bank, whose capacity the shards share.
+
+        Raises:
+            ValueError: if they cannot share it evenly.
+        """
         del key
+        shared = in_a_shard(self.capacity, shards)
         frame = batch.clip.shape[2:]
         kept: Any = lambda frames: jax.ShapeDtypeStruct((frames, *frame), jnp.float32)  # noqa: E731
         number: Any = jax.ShapeDtypeStruct((), jnp.int32)
         after = self.oldest * generator.chunk_frames
         condition = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), batch.condition)
         entry = Leg(context=kept(generator.context_frames), future=kept(after), age=number, condition=condition)
-        return dataclasses.replace(self.bank, shards=shards).init(entry)
+        return ErrorBank(shards=shards, capacity=shared).init(entry)
 
     def examples(self, params: Params, generator: Generator, bank: BankState, batch: Batch, keys: RowKeys) -> Drawn:
         """Recorded and predicted histories, and the recorded chunk after them, under the condition of their clip."""
@@ -102,7 +108,7 @@ class Relay(ExamplePolicy):
         assert aux.prediction is not None
         passed: Leg = aux.memo
         leg = dataclasses.replace(passed, context=slide(passed.context, aux.prediction), age=passed.age + 1)
-        return self.bank.insert(bank, leg, jnp.zeros_like(leg.age), fine & (leg.age <= self.oldest))
+        return _of_shard(bank).insert(bank, leg, jnp.zeros_like(leg.age), fine & (leg.age <= self.oldest))
 
     def _draw(
         self, generator: Generator, bank: BankState, batch: Batch, of_draw: RowKeys, of_share: RowKeys
@@ -110,7 +116,7 @@ class Relay(ExamplePolicy):
         """Histories with what follows their target, the target, which rows took one, and False where none was found."""
         n, chunk = generator.context_frames, generator.chunk_frames
         ahead = batch.clip[:, n : self.clip_frames(generator)]  # clips may be longer, for another part of a mixture
-        drawn = self.bank.draw(bank, of_draw, AnySlot())
+        drawn = _of_shard(bank).draw(bank, of_draw, AnySlot())
         wanted = jax.vmap(lambda key: jax.random.bernoulli(key, self.share))(of_share)
         taken = wanted & drawn.found
         age = jnp.zeros(len(of_draw), jnp.int32)
@@ -124,6 +130,11 @@ class Relay(ExamplePolicy):
             taken,
             drawn.found | ~wanted,
         )
+
+
+def _of_shard(state: BankState) -> ErrorBank:
+    """The bank of one shard, with its part of the capacity."""
+    return ErrorBank(capacity=state.capacity)
 
 
 def _lengthened(frames: Array, chunk: int) -> Array:

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -127,8 +128,11 @@ def test_real_history_may_be_corrupted_in_place_of_noise():
 def test_a_relays_rows_are_shared_out_as_the_bank_is_and_keep_no_anchors():
     predictor = Predictor(network=Network(init=lambda key: {}, apply=None), context_frames=2)
     recycling = Recycling(shards=4, capacity=8, relay_rows=2, relay=Relay(oldest=3, capacity=16))
-    rows, relay = recycling.policy(recycling.bank(), predictor).parts[-1]
-    assert (rows, relay) == (2, Relay(oldest=3, capacity=4))
+    policy = recycling.policy(recycling.bank(), predictor)
+    assert policy.parts[-1] == (2, Relay(oldest=3, capacity=16))
+    batch = Batch(clip=jnp.zeros((1, 6, 2, 2, 1)), domain=jnp.zeros(1, jnp.int32))
+    memory = policy.begin(predictor, batch, recycling.shards, jax.random.key(0)).own[-1]
+    assert (memory.count.shape, memory.capacity) == ((4, 1), 4)
     odd = Recycling(shards=3, capacity=6)
     assert len(odd.policy(odd.bank(), predictor).parts) == 2, "a relay that is not asked for need not be shared out"
     with pytest.raises(ValueError, match="relay_rows is 2, but Anchored keeps anchors"):
