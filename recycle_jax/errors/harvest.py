@@ -102,7 +102,8 @@ class Harvest:
             raise ValueError(f"within is {self.within}, must be positive: None leaves lost chains to the gate")
         if not 1 <= self.youngest <= self.oldest:
             raise ValueError(
-                f"ages run from youngest={self.youngest} to oldest={self.oldest}: need 1 <= youngest <= oldest"
+                f"ages run from youngest={self.youngest} to oldest={self.oldest}: need 1 <= youngest <= oldest, so use "
+                f"youngest=1 for all ages, or raise oldest"
             )
 
     def clip_frames(self, reference: Reference) -> int:

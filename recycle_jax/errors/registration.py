@@ -48,7 +48,8 @@ class Registration:
     def __post_init__(self) -> None:
         if self.cells < 1 or not self.ridge > 0.0:
             raise ValueError(
-                f"cells is {self.cells} and ridge {self.ridge}: need at least one cell and a positive ridge"
+                f"cells is {self.cells} and ridge {self.ridge}: need at least one cell and a positive ridge, so use "
+                f"cells=1 to move frames as a whole, and a ridge such as 0.01"
             )
         if not self.slowness > 0.0:
             raise ValueError(f"slowness is {self.slowness}, must be positive: leave time out with time=False")

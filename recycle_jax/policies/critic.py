@@ -59,7 +59,8 @@ class SelfForcing(abc.ABC):
         if not (self.weight > 0.0 and self.anchor >= 0.0 and self.critic_share >= 0.0):
             raise ValueError(
                 f"weight is {self.weight}, anchor {self.anchor} and critic_share {self.critic_share}: the first must "
-                "be positive and none negative"
+                "be positive and none negative: use TeacherForcing for no critic, and 0 for no anchor or a critic that "
+                "is free"
             )
 
     @abc.abstractmethod

@@ -39,7 +39,10 @@ class DenoiseWindows(ExamplePolicy):
 
     def __post_init__(self) -> None:
         if not 0.0 < self.least < self.most:
-            raise ValueError(f"levels run from least={self.least} to most={self.most}: need 0 < least < most")
+            raise ValueError(
+                f"levels run from least={self.least} to most={self.most}: need 0 < least < most, so use a least above "
+                f"0 and a larger most"
+            )
 
     def examples(self, params: Params, generator: Generator, bank: PyTree, batch: Batch, keys: RowKeys) -> Drawn:
         """The first `context_frames` frames of each clip, noised, with themselves as target."""

@@ -85,7 +85,10 @@ class OneStepErrors(ExamplePolicy):
                 f"make it with slots={self.slots.slots}"
             )
         if not 1 <= self.youngest <= self.oldest:
-            raise ValueError(f"youngest={self.youngest}, oldest={self.oldest}, but ages need 1 <= youngest <= oldest")
+            raise ValueError(
+                f"youngest={self.youngest}, oldest={self.oldest}, but ages need 1 <= youngest <= oldest: use "
+                f"youngest=1 for all ages, or raise oldest"
+            )
         if self.target is fm.exact_target and not self.aligned:
             raise ValueError(
                 "aligned=False with exact_target: errors of another noise level make its pull unbounded; "

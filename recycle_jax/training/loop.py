@@ -79,7 +79,7 @@ class Schedule:
     def __post_init__(self) -> None:
         for name in ("updates", "rows", "frames", "log_every"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1")
+                raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1: raise it")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -74,7 +74,7 @@ class Selection:
     def __post_init__(self) -> None:
         for name in ("rollouts", "frames", "window", "clips"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1")
+                raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1: raise it")
 
     def calls(self, generator: Generator) -> float:
         """Forward calls of one row that choosing among all averages costs."""

@@ -149,7 +149,9 @@ def test_cases_fit_the_bank_that_is_made_for_them():
 
 @pytest.mark.parametrize("ages", [{"oldest": 0}, {"oldest": 4, "youngest": 5}, {"youngest": 0}])
 def test_ages_must_be_in_order(ages):
-    with pytest.raises(ValueError, match="youngest.*oldest"):
+    with pytest.raises(
+        ValueError, match="youngest=.* oldest=.*: need 1 <= youngest <= oldest, so use youngest=1 .* or raise oldest"
+    ):
         dataclasses.replace(Harvest(generator=brightening(0.01)), **ages)
 
 

@@ -91,7 +91,7 @@ def test_empty_frames_do_not_move():
 
 @pytest.mark.parametrize("wrong", [{"cells": 0}, {"ridge": 0.0}, {"slowness": 0.0}])
 def test_wrong_settings_are_named(wrong):
-    with pytest.raises(ValueError, match="cells is .* ridge|slowness is 0.0"):
+    with pytest.raises(ValueError, match="cells is .* ridge .* so use cells=1 .* ridge such as|slowness is 0.0"):
         Registration(**wrong)
 
 

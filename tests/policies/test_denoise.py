@@ -64,7 +64,7 @@ def test_levels_weigh_as_they_are_told_to(denoiser, keys_of):
 
 @pytest.mark.parametrize("least,most", [(0.0, 0.5), (0.5, 0.5), (0.5, 0.1), (-0.1, 0.5)])
 def test_levels_out_of_order_are_refused(least, most):
-    with pytest.raises(ValueError, match=f"least={least} to most={most}: need 0 < least < most"):
+    with pytest.raises(ValueError, match=f"least={least} to most={most}: need 0 < least < most, so use .* larger most"):
         DenoiseWindows(least=least, most=most)
 
 

@@ -258,5 +258,5 @@ def test_contradictions_are_named_at_construction():
         dataclasses.replace(POLICY, clean_write=2.0)
     with pytest.raises(ValueError, match="ClippedExact"):
         dataclasses.replace(POLICY, aligned=False, target=fm.exact_target)
-    with pytest.raises(ValueError, match="youngest=3, oldest=2"):
+    with pytest.raises(ValueError, match="youngest=3, oldest=2, .*: use youngest=1 for all ages, or raise oldest"):
         dataclasses.replace(POLICY, youngest=3, oldest=2)

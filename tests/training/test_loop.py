@@ -215,5 +215,5 @@ def test_a_gradient_that_is_not_finite_stops_the_run_too(program, tiny):
 @pytest.mark.parametrize("name", ["updates", "rows", "frames", "log_every"])
 def test_a_schedule_of_nothing_is_refused(name):
     given = {"updates": 1, "rows": 1, "frames": 1, "log_every": 1, name: 0}
-    with pytest.raises(ValueError, match=f"{name} is 0, must be at least 1"):
+    with pytest.raises(ValueError, match=f"{name} is 0, must be at least 1: raise it"):
         Schedule(**given)

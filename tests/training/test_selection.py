@@ -49,7 +49,7 @@ def test_real_video_stays_in_its_bands(tiny):
 def test_nothing_to_choose_from_is_refused(tiny):
     with pytest.raises(ValueError, match="no candidates"):
         SELECTION.choose(tiny.line(), [], tiny.Waves(), jax.random.key(0))
-    with pytest.raises(ValueError, match="rollouts is 0"):
+    with pytest.raises(ValueError, match="rollouts is 0, must be at least 1: raise it"):
         Selection(rollouts=0)
 
 
