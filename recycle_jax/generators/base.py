@@ -183,6 +183,15 @@ def split_clip(clip: Frames, context_frames: int, chunk_frames: int) -> tuple[Fr
     return clip[:, :context_frames], clip[:, context_frames:need]
 
 
+def require_same_shape(name: str, made: Array, other: str, like: Array, remedy: str) -> None:
+    """Raises ValueError where two arrays differ in shape: a chunk of one frame would broadcast against longer ones."""
+    if made.shape != like.shape:
+        raise ValueError(
+            f"{name} has shape {made.shape}, but {other} {like.shape} (rows, frames, height, width, channels), where "
+            f"both must be the same: {remedy}"
+        )
+
+
 def clean_example(generator: Generator, batch: Batch, keys: RowKeys, **changes: Any) -> Example:
     """The teacher-forced example of a batch; `changes` replace fields (`context=...`, `level=...`)."""
     context, x0 = split_clip(batch.clip, generator.context_frames, generator.chunk_frames)

@@ -7,11 +7,10 @@ error ``E = +r``.
 import dataclasses
 from collections.abc import Callable
 
-import chex
 import jax.numpy as jnp
 from jax import Array
 
-from recycle_jax.generators.base import Example, Fit, Levels, mean_square, slide
+from recycle_jax.generators.base import Example, Fit, Levels, mean_square, require_same_shape, slide
 from recycle_jax.models.base import Network
 from recycle_jax.typing import Frames, Params, PRNGKey, PyTree, RowKeys, Sigma
 
@@ -55,8 +54,8 @@ class Predictor:
     def fit(self, params: Params, example: Example) -> Fit:
         """Predicts the chunk and compares; an injected data end point is the target that is missed."""
         prediction = self.network.apply(params, example.context, example.level, example.condition)
-        # A chunk of one frame would broadcast against a target of several.
-        chex.assert_equal_shape((prediction, example.x0))
+        remedy = "build the network for the chunk_frames of the generator and the frames of the clips"
+        require_same_shape("the network's prediction", prediction, "the clip's chunk", example.x0, remedy)
         residual = prediction - example.x0
         return Fit(loss=self.penalty(residual), prediction=prediction, residual=residual)
 

@@ -10,12 +10,11 @@ Loss: ``w(sigma) ||v_hat - v*||^2``. The weight ``sigma^2`` makes it the squared
 import dataclasses
 from collections.abc import Callable
 
-import chex
 import jax.numpy as jnp
 from jax import Array
 
 from recycle_jax import flow_matching as fm
-from recycle_jax.generators.base import Example, Fit, Levels, slide
+from recycle_jax.generators.base import Example, Fit, Levels, require_same_shape, slide
 from recycle_jax.generators.stepping import take_steps
 from recycle_jax.models.base import Network
 from recycle_jax.typing import Frames, Params, PRNGKey, PyTree, RowKeys, Rows, Sigma
@@ -100,7 +99,7 @@ class RectifiedFlow:
         x_sigma = fm.interpolate(example.x_injected, example.noise_injected, example.sigma)
         v_hat = self._velocity(params, x_sigma, example.sigma, example.context, example.level, example.condition)
         v_star = example.target(example.x0, example.x_injected, example.noise_injected, example.sigma)
-        chex.assert_equal_shape((v_hat, v_star))
+        require_same_shape("the velocity", v_hat, "its target", v_star, "let head and target keep the chunk's shape")
         residual = v_hat - v_star
         frame_loss = self.weight(example.sigma) * jnp.mean(jnp.square(residual), axis=(2, 3, 4))
         prediction = fm.data_end(x_sigma, v_hat, example.sigma)
@@ -155,6 +154,6 @@ class RectifiedFlow:
         self, params: Params, x: Frames, sigma: Sigma, context: Frames, level: Array, condition: PyTree
     ) -> Frames:
         raw = self.network.apply(params, x, sigma, context, level, condition)
-        # A chunk of one frame would broadcast against a noisy one of several.
-        chex.assert_equal_shape((raw, x))
+        remedy = "build the network for the chunk_frames of the generator and the frames of the clips"
+        require_same_shape("the network's output", raw, "the noisy chunk", x, remedy)
         return self.head(raw, x, sigma)

@@ -103,9 +103,17 @@ class Relay(ExamplePolicy):
         return Drawn(example=example, clean=~taken, found=found, memo=leg)
 
     def record(self, bank: BankState, aux: Aux, keys: RowKeys, step: Scalar, fine: Scalar) -> BankState:
-        """Banks what the pass predicted, unless it has come of age."""
+        """Banks what the pass predicted, unless it has come of age.
+
+        Raises:
+            ValueError: if the generator does not say what it predicted.
+        """
         del keys, step
-        assert aux.prediction is not None
+        if aux.prediction is None:
+            raise ValueError(
+                "prediction is None, but a relay hands predictions on: let the generator's fit return it in "
+                "Fit.prediction, or use Pushforward, which rolls out"
+            )
         passed: Leg = aux.memo
         leg = dataclasses.replace(passed, context=slide(passed.context, aux.prediction), age=passed.age + 1)
         return _of_shard(bank).insert(bank, leg, jnp.zeros_like(leg.age), fine & (leg.age <= self.oldest))

@@ -1,5 +1,7 @@
 """Both generators against what their maths says, on networks that are one line each."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -137,6 +139,28 @@ def test_a_context_slides_by_a_chunk(chunk):
 def test_a_short_clip_is_named():
     with pytest.raises(ValueError, match=r"clips of 3 frames .* 2 \+ 2 = 4: draw longer"):
         split_clip(jnp.zeros((1, 3, *FRAME)), 2, 2)
+
+
+CHUNKS = r"shape \(3, 1, 2, 2, 1\), but .* \(3, 2, 2, 2, 1\) .*: build the network for the chunk_frames"
+
+
+def test_a_network_of_other_chunks_is_refused_before_it_broadcasts():
+    """One frame for two."""
+    batch = Batch(clip=jnp.zeros((ROWS, 4, *FRAME)), domain=jnp.zeros(ROWS, jnp.int32))
+    longer = dataclasses.replace(predictor(1), chunk_frames=2)
+    with pytest.raises(ValueError, match=f"the network's prediction has {CHUNKS}"):
+        longer.fit({"scale": 0.5}, clean_example(longer, batch, KEYS))
+    short = flow(lambda params, x, *rest: x[:, :1], chunk_frames=2)
+    with pytest.raises(ValueError, match=f"the network's output has {CHUNKS}"):
+        short.fit({}, clean_example(short, batch, KEYS))
+    with pytest.raises(ValueError, match=f"the network's output has {CHUNKS}"):
+        short.step({}, batch.clip[:, :2], KEYS, None)
+
+
+def test_a_target_of_another_shape_is_refused():
+    example = random_example(lambda x0, *rest: jnp.zeros((ROWS, 2, *FRAME)))
+    with pytest.raises(ValueError, match=r"the velocity has shape .* but its target .*: let head and target keep"):
+        linear_flow(0.5).fit({}, example)
 
 
 def test_a_sampler_needs_a_step():

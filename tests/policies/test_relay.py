@@ -119,6 +119,22 @@ def test_rows_of_a_relay_in_a_mixture_make_and_record_what_they_do_alone(keys_of
     assert memory.bank is None and int(alone.count[0, 0]) > 4
 
 
+class Silent(Predictor):
+    def fit(self, params, example):
+        return super().fit(params, example).replace(prediction=None)
+
+
+def test_a_generator_that_keeps_its_prediction_to_itself_is_refused(keys_of):
+    relay, batch, network = Relay(oldest=2, capacity=8), counting_batch(8, 4), counting().network
+    silent, params = Silent(network=network, context_frames=1), network.init(jax.random.key(0))
+    bank = relay.begin(silent, batch, 1, jax.random.key(0))
+    _, aux = relay.loss(params, silent, bank, batch, keys_of(8))
+    with pytest.raises(
+        ValueError, match="prediction is None, .*: let the generator's fit return it .* or use Pushforward"
+    ):
+        relay.record(bank, aux, keys_of(8), jnp.int32(0), jnp.bool_(True))
+
+
 @pytest.mark.parametrize("wrong", [{"oldest": 0}, {"share": 1.0}, {"share": 0.0}])
 def test_a_relay_says_what_is_wrong(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
