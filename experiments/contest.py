@@ -202,6 +202,7 @@ def assemble(
         "settings": {
             name: method.setting for name, method in contest.table.items() if method.setting not in ("", name)
         },
+        "refused": refusals(contest, places),
         "cells": cells,
         "summary": summarise(cells, bands, known=known_of_curves(workdir, cells, bands)),
         "headline": headline(cells, bands, method=contest.headline_method, rivals=contest.rivals),
@@ -235,6 +236,13 @@ def report(contest: Contest, results: dict[str, Any], places: Sequence[Arena], w
         videos.append(Video(name=f"{place.world}-{place.kind}", title=title, columns=shown))
     media = Media(filmstrips=tuple(strips), videos=tuple(videos))
     return build_report(results, workdir.path, media, question=contest.question, command=contest.command)
+
+
+def refusals(contest: Contest, places: Sequence[Arena]) -> dict[str, str]:
+    """`WORLD/GENERATOR/METHOD` -> why that method has no cell there and can have none."""
+    asked = [(place, method) for place in places for method in contest.methods]
+    reasons = [(place, method, contest.table[method.partition("+")[0]].refuses(place)) for place, method in asked]
+    return {f"{place.world}/{place.kind}/{method}": why for place, method, why in reasons if why}
 
 
 def _methods(contest: Contest, place: Arena) -> Iterator[str]:

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from experiments.choosing import best_of, choose
-from experiments.contest import Contest
+from experiments.contest import Contest, refusals
 from experiments.makers import draws_nothing, flows_only
 from experiments.methods import Method
 
@@ -63,6 +63,7 @@ def test_places_that_a_method_cannot_serve_are_not_waited_for():
     exits = {key: value for key, value in everywhere("resampling=a", [7.0]).items() if key[2] == "flow"}
     assert choose(asked, PLACES, cells(exits)) == {"resampling": "resampling=a"}
     assert "noise levels" in flows_only(PLACES[0]) and flows_only(PLACES[1]) == ""
+    assert refusals(asked, PLACES) == {"balls/predictor/resampling=a": "no"}, "results say why there is no number"
 
 
 def test_a_setting_shares_its_twins_cells_where_it_does_not_differ():
