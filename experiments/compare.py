@@ -148,7 +148,11 @@ class Config:
     long: Judging = Judging(max_frames=10_000, rollouts=8, real_rollouts=40)
     long_methods: tuple[str, ...] = (
         "b_plus",
+        "b_plus:cold",
         "b_plus:fast",
+        "b_plus:cold,fast",
+        "scheduled",
+        "forcing",
         "scheduled_early:fast",
         "discrete:fast",
         "relay_early:fast",

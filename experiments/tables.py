@@ -20,7 +20,7 @@ from experiments.by_scenario import errors_grid, valid_grid
 from experiments.by_seed import by_seed_grid, kept_by_seed
 from experiments.by_shape import by_shape_grid
 from experiments.compare import Config
-from experiments.domains import STOCHASTIC, WORLDS
+from experiments.domains import CROWDED, STOCHASTIC, WORLDS
 from recycle_jax.io.files import write_bytes
 from recycle_jax.io.writers import read_json
 from recycle_jax.report import wording
@@ -354,6 +354,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "footage": lambda: markdown_table(_results("footage")),
     "compare": lambda: _overview(WORLDS),
     "stochastic": lambda: _overview(STOCHASTIC),
+    "crowded": lambda: _overview(CROWDED),
     "paired": lambda: _markdown(paired_grid(_results("compare"))),
     "rates": _rates,
     "accuracy": _accuracy,
