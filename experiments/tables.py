@@ -116,6 +116,7 @@ REMEMBERING = (
     "b_plus:cold,fast",
     "scheduled_early:fast",
     "corrupt_early:fast",
+    "corrupt_early:history,fast",
     "discrete:fast",
     "relay_early:fast",
     "ours:relayed,fast",
