@@ -21,5 +21,5 @@ def test_what_is_not_between_marks_is_left_alone(monkeypatch):
 
 
 def test_a_mark_without_a_table_is_refused():
-    with pytest.raises(ValueError, match="there is no table 'horizons': a mark may name short, worlds"):
+    with pytest.raises(ValueError, match="there is no table 'horizons': a mark may name short, methods, worlds"):
         with_tables("<!-- table: horizons -->\n<!-- end -->\n")
