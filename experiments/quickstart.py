@@ -4,9 +4,9 @@ Question: a small generator of a bouncing ball slows it down, swells it and lose
 recipe of error recycling (`policies.recycle`) change, against training on at the same total cost, at the usual learning
 rate and at the recipe's?
 
-Expected: at the usual rate half of the rollouts are slow or gone after a hundred frames; at the recipe's rate, with it or
-without, half last about a thousand and more. One run tells these two not apart: `experiments.compare` has the evidence
-over seeds, worlds and rivals.
+Expected: at the usual rate half of the rollouts are slow or gone after a hundred frames; at the recipe's rate, with it
+or without, half last about a thousand and more. One run tells these two not apart: `experiments.compare` has the
+evidence over seeds, worlds and rivals.
 
     python -m experiments.quickstart
 
