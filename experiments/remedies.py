@@ -234,6 +234,7 @@ ABLATIONS: dict[str, Method] = {
     "ours:no_noise,even,fast": as_it_is(recycled(noise=0.0)),
     "ours:unmended,even,fast": as_it_is(recycled(mended=0.0)),
     "ours:dense,even,fast": as_it_is(with_choices(cells=8)),
+    "ours:corrupted,even,fast": as_it_is(recycled(corrupted=CorruptedHistory())),
     "ours:even,fast": relayed(recycled(even_rows=True)),
     "ours:relayed,fast": relayed(METHODS["recycle"]),
     "ours:within,later_fast": relayed(recycled(within=0.4, trust=None)),

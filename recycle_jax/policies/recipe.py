@@ -79,7 +79,7 @@ class Recycling:
         even_rows: whether rows are weighed so that a displacement costs the same in all of them, see `policies.even`.
         guessed: probability that a frame of real history is the generator's own guess of it, one step from real frames,
             as in scheduled sampling (`policies.scheduled`), at its cost, without noise; 0 leaves real history alone.
-        corrupted: what is done to real history in place of noise and guesses, each frame for itself, or None.
+        corrupted: what is done to real history in place of noise and guesses, or None.
         reach: where the generator keeps anchors, most frames left out between them and the recent ones on real history;
             as long as the oldest rollout, so that both kinds of history show the same.
         rule: how cases are drawn; `errors.draws` has draws balanced over domains and by score, and for cross-sample

@@ -246,6 +246,11 @@ _MORE = (
     ("ours:no_noise,even,fast", "ours as it is, without noise", "The recipe with no history noised."),
     ("ours:unmended,even,fast", "ours as it is, no frame mended", "The recipe with all frames of a case its own."),
     ("ours:dense,even,fast", "ours as it is, dense", "The recipe with every part of a frame moved on its own."),
+    (
+        "ours:corrupted,even,fast",
+        "ours as it is, real history corrupted",
+        "The recipe with real history noised, blurred or tinted, one kind a history, in place of light noise.",
+    ),
     ("ours:even,fast", "ours, relayed, even rows", "That with rows weighed as the recipe's."),
     (
         "ours:within_more,fast",
