@@ -235,6 +235,7 @@ ABLATIONS: dict[str, Method] = {
     "ours:unmended,even,fast": as_it_is(recycled(mended=0.0)),
     "ours:dense,even,fast": as_it_is(with_choices(cells=8)),
     "ours:corrupted,even,fast": as_it_is(recycled(corrupted=CorruptedHistory())),
+    "ours:tinted,even,fast": as_it_is(recycled(corrupted=CorruptedHistory(noise=0.05))),
     "ours:even,fast": relayed(recycled(even_rows=True)),
     "ours:relayed,fast": relayed(METHODS["recycle"]),
     "ours:within,later_fast": relayed(recycled(within=0.4, trust=None)),

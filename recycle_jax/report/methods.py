@@ -247,6 +247,11 @@ _MORE = (
     ("ours:unmended,even,fast", "ours as it is, no frame mended", "The recipe with all frames of a case its own."),
     ("ours:dense,even,fast", "ours as it is, dense", "The recipe with every part of a frame moved on its own."),
     (
+        "ours:tinted,even,fast",
+        "ours as it is, real history tinted",
+        "The recipe with real history tinted or blurred, and noised as lightly as ever.",
+    ),
+    (
         "ours:corrupted,even,fast",
         "ours as it is, real history corrupted",
         "The recipe with real history noised, blurred or tinted, one kind a history, in place of light noise.",
