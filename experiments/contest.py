@@ -19,7 +19,7 @@ import jax
 import numpy as np
 
 from experiments.arena import Arena, Judge, Trained
-from experiments.filing import cell_path, is_there, known_of_curves, publish
+from experiments.filing import cell_path, is_there, known_of_curves, publish, seeds_there
 from experiments.judging import (
     anothers_errors,
     cell_measurement,
@@ -144,8 +144,9 @@ def run_contest(
         if share.takes(number):
             _finish_pair(contest, place(), seed, workdir, share, places)
     made = [place() for place in places]
-    long = [(seed, method) for seed in contest.seeds for method in contest.table]  # who is judged long may change
-    paths = [path for place in made for path in _paths(contest, place, workdir, long)]
+    told = dataclasses.replace(contest, seeds=tuple(sorted({*contest.seeds, *seeds_there(workdir)})))
+    long = [(seed, method) for seed in told.seeds for method in told.table]  # who is judged long may change
+    paths = [path for place in made for path in _paths(told, place, workdir, long)]
     return made, [read_json(path) for path in paths if is_there(path)]
 
 

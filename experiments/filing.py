@@ -7,6 +7,7 @@ of growth, intervals of motion and mass) is therefore taken over too, as long as
 """
 
 import json
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,12 @@ def cell_path(workdir: Workdir, world: str, kind: str, method: str, seed: int, s
     """Where a cell is or will be; the suffix is a domain, `long`, or nothing."""
     shown = f"-{suffix}" if suffix else ""
     return workdir.path / "cells" / f"{world}-{kind}-{method}-{seed}{shown}.json"
+
+
+def seeds_there(workdir: Workdir) -> set[int]:
+    """Training seeds that a workdir has a cell of, so that no cell is lost by a command that names fewer."""
+    paths = cell_path(workdir, "", "", "", 0).parent.glob("*.json")
+    return {int(found[1]) for path in paths if (found := re.search(r"-(\d+)(-\w+)?$", path.stem))}
 
 
 def is_there(path: Path) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments.filing import cell_path, known_of_curves, publish, settings_taken_over, take_over
+from experiments.filing import cell_path, known_of_curves, publish, seeds_there, settings_taken_over, take_over
 from recycle_jax.drift.bands import Bands
 from recycle_jax.drift.summary import summarise
 from recycle_jax.io.workdir import open_workdir
@@ -142,3 +142,14 @@ def test_without_anything_taken_over_nothing_changes(workdir):
     cells = [cell(0)]
     assert known_of_curves(workdir, cells, {"balls": BANDS}) == {}
     assert settings_taken_over(workdir) == {}
+
+
+def test_seeds_of_a_workdir_are_found_whoever_asked_for_them(tmp_path):
+    place = open_workdir(tmp_path / "run", {})
+    assert seeds_there(place) == set()
+    places = [("b", 0, ""), ("ours:even,fast", 12, ""), ("ours=mended", 3, "long"), ("noise=0.05", 7, "night_rain")]
+    for method, seed, suffix in places:
+        path = cell_path(place, "balls", "flow", method, seed, suffix)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("{}")
+    assert seeds_there(place) == {0, 3, 7, 12}
