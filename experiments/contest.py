@@ -144,9 +144,9 @@ def run_contest(
         if share.takes(number):
             _finish_pair(contest, place(), seed, workdir, share, places)
     made = [place() for place in places]
-    told = dataclasses.replace(contest, seeds=tuple(sorted({*contest.seeds, *seeds_there(workdir)})))
-    long = [(seed, method) for seed in told.seeds for method in told.table]  # who is judged long may change
-    paths = [path for place in made for path in _paths(told, place, workdir, long)]
+    whole = dataclasses.replace(contest, seeds=tuple(sorted({*contest.seeds, *seeds_there(workdir)})))
+    long = [(seed, method) for seed in whole.seeds for method in whole.table]  # who is judged long may change
+    paths = [path for place in made for path in _paths(whole, place, workdir, long)]
     return made, [read_json(path) for path in paths if is_there(path)]
 
 
