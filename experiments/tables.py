@@ -127,6 +127,16 @@ REMEMBERING = (
 )
 """Methods of the table of memory."""
 
+CONTROLLED = (
+    "phase_randomised:even,fast",
+    "phase_randomised:half,even,fast",
+    "phase_randomised:twice,even,fast",
+    "shuffled:even,fast",
+    "stale:even,fast",
+    "foreign:even,fast",
+)
+"""Controls of the recipe as it is."""
+
 RELIABLE = (
     "b_plus:fast",
     "b_plus:cold,fast",
@@ -135,12 +145,7 @@ RELIABLE = (
     "corrupt_early:history,fast",
     "discrete:fast",
     "relay_early:fast",
-    "phase_randomised:even,fast",
-    "phase_randomised:half,even,fast",
-    "phase_randomised:twice,even,fast",
-    "shuffled:even,fast",
-    "stale:even,fast",
-    "foreign:even,fast",
+    *CONTROLLED,
     "ours:relayed,fast",
     "ours",
 )
@@ -238,7 +243,7 @@ def _rates() -> str:
     )
 
 
-def _accuracy() -> str:
+def _accuracy(names: Sequence[str]) -> str:
     """One-step loss over the recipe's of the same seeds, and what is kept of all seeds, side by side."""
     results = _results("compare")
     ours = cells_of(results)
@@ -250,7 +255,6 @@ def _accuracy() -> str:
         return Entry(main=f"{geometric_mean(np.array(ratios)):.2f}×", detail=wording.percent(kept))
 
     title = "one-step loss over the recipe's, geometric mean over the seeds that both have; rollouts kept in brackets"
-    names = [name for name in SHORT if name not in ("ours", "real")]
     return _by_places(results, names, title, over_ours)
 
 
@@ -358,7 +362,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "crowded": lambda: _overview(CROWDED),
     "paired": lambda: _markdown(paired_grid(_results("compare"))),
     "rates": _rates,
-    "accuracy": _accuracy,
+    "accuracy": lambda: _accuracy([name for name in SHORT if name not in ("ours", "real")]),
+    "controls": lambda: _accuracy((*CONTROLLED, "ours")),
     "long": _long,
     "foreign": _foreign,
     "memory": _memory,
