@@ -32,20 +32,20 @@ from recycle_jax.cli import parse
 from recycle_jax.data.base import Batch
 from recycle_jax.data.worlds.balls import BouncingBalls
 from recycle_jax.data.worlds.clips import WorldClips
-from recycle_jax.errors.algebra import ResidualEntry
-from recycle_jax.errors.bank import AnySlot, ErrorBank
+from recycle_jax.errors.bank.bank import AnySlot, ErrorBank
+from recycle_jax.errors.one_step.algebra import ResidualEntry
 from recycle_jax.generators.predictor import Predictor
+from recycle_jax.histories.clean import TeacherForcing
+from recycle_jax.histories.one_step import one_step
+from recycle_jax.histories.unrolled import Unrolled
 from recycle_jax.io.progress import track
 from recycle_jax.io.workdir import open_workdir, run_metadata
 from recycle_jax.io.writers import write_json
 from recycle_jax.models.conv import frame_unet
-from recycle_jax.policies.clean import TeacherForcing
-from recycle_jax.policies.one_step import one_step
-from recycle_jax.policies.unrolled import Unrolled
 from recycle_jax.sharding import make_mesh
-from recycle_jax.training.correct import make_correct
 from recycle_jax.training.loop import RunState, Schedule, run
 from recycle_jax.training.state import TrainState, init_state
+from recycle_jax.training.step import make_correct
 
 LIMITS = {
     "correct_over_plain": 1.05,

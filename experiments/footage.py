@@ -2,7 +2,7 @@
 
 Question: a small flow generator of a folder of real clips drifts on its own output. How long do its rollouts stay
 inside the bands of real video, after teacher forcing, after training on at the recycled run's cost (B+), after noise
-augmentation, after cooler sampling, and after recycling by the recipe of `policies.recycle`? A flow, since the next
+augmentation, after cooler sampling, and after recycling by the recipe of `histories.recycle`? A flow, since the next
 frame of real video does not follow from two: a predictor gives its mean and freezes.
 
 Expected: recycling stays longest; real robot footage at 32 x 32 is far from solved by a network of this size, and
@@ -24,22 +24,22 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.arena import Arena, Budget, Choices, Judge, Net, build_generator
-from experiments.contest import Contest, Share, conclude, run_contest
-from experiments.filing import take_over
-from experiments.judging import Judging, footage_bands, footage_statistics, footage_windows
-from experiments.makers import as_it_is, at_rate, cooled, in_recipe, recycled, relayed
-from experiments.methods import METHODS, Method
-from experiments.remedies import IN_DISGUISE
+from experiments.comparison.builders import as_it_is, at_rate, cooled, in_recipe, recycled, relayed
+from experiments.comparison.cell_store import take_over
+from experiments.comparison.evaluation import Judging, footage_bands, footage_statistics, footage_windows
+from experiments.comparison.method import METHODS, Method
+from experiments.comparison.methods import IN_DISGUISE
+from experiments.comparison.runner import Contest, Share, conclude, run_contest
+from experiments.comparison.task import Arena, Budget, Choices, Judge, Net, build_generator
 from recycle_jax.cli import parse
 from recycle_jax.data.arrays import ArrayClips
 from recycle_jax.data.videos import FrameRule, load_folder
 from recycle_jax.data.worlds.balls import BouncingBalls
 from recycle_jax.data.worlds.clips import WorldClips
 from recycle_jax.drift.monitor import Monitor
+from recycle_jax.histories.recipe import Recycling
 from recycle_jax.io.video import write_mp4
 from recycle_jax.io.workdir import open_workdir
-from recycle_jax.policies.recipe import Recycling
 from recycle_jax.sharding import make_mesh
 
 TABLE: dict[str, Method] = {
@@ -57,8 +57,8 @@ TABLE: dict[str, Method] = {
     "b_plus:fast": at_rate(METHODS["b_plus"]),
     "noise:fast": at_rate(METHODS["noise"]),
 }
-"""The recipe of `policies.recycle`, and what it is compared with: the same at the budget's rates, that from the whole B
-on, then without mended frames, cooled in any case, or told of its own frames; what the recipe was before its chains
+"""The recipe of `histories.recycle`, and what it is compared with: the same at the budget's rates, that from the whole
+B on, then without mended frames, cooled in any case, or told of its own frames; what the recipe was before its chains
 ended, with even rows and with its relay at the recipe's rate too; and rivals at that rate."""
 
 QUESTION = "How long do rollouts of a generator of real footage look like real footage?"

@@ -1,12 +1,12 @@
 """From nothing to a generator that stays stable, in minutes: train, recycle, compare, look.
 
 Question: a small generator of a bouncing ball slows it down, swells it and loses it on its own output. What does the
-recipe of error recycling (`policies.recycle`) change, against training on at the same total cost, at the usual learning
-rate and at the recipe's?
+recipe of error recycling (`histories.recycle`) change, against training on at the same total cost, at the usual
+learning rate and at the recipe's?
 
 Expected: at the usual rate half of the rollouts are slow or gone after a hundred frames; at the recipe's rate, with it
-or without, half last about a thousand and more. One run tells these two not apart: `experiments.compare` has the
-evidence over seeds, worlds and rivals.
+or without, half last about a thousand and more. One run tells these two not apart: `experiments.compare` has
+the evidence over seeds, worlds and rivals.
 
     python -m experiments.quickstart
 
@@ -19,14 +19,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from experiments.arena import Budget, Choices
-from experiments.contest import Contest
-from experiments.makers import as_it_is, at_rate
-from experiments.methods import METHODS, Method
-from experiments.worlds import Command, Config, run
-from experiments.worlds import smoke as smoke_of_worlds
+from experiments.comparison.builders import as_it_is, at_rate
+from experiments.comparison.method import METHODS, Method
+from experiments.comparison.runner import Contest
+from experiments.comparison.task import Budget, Choices
+from experiments.comparison.worlds_task import Command, Config, run
+from experiments.comparison.worlds_task import smoke as smoke_of_worlds
 from recycle_jax.cli import parse
-from recycle_jax.policies.recipe import Recycling
+from recycle_jax.histories.recipe import Recycling
 
 TABLE: dict[str, Method] = {
     "b": METHODS["b"],

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from recycle_jax.errors.bank import ErrorBank
-from recycle_jax.errors.storage import BankState
+from recycle_jax.errors.bank.bank import ErrorBank
+from recycle_jax.errors.bank.storage import BankState
 
 
 def merge(*states: BankState) -> tuple[ErrorBank, BankState]:

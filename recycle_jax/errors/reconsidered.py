@@ -23,7 +23,7 @@ import jax.numpy as jnp
 from flax import struct
 from jax import Array
 
-from recycle_jax.errors.references import Gate, Referred
+from recycle_jax.errors.rollout.references import Gate, Referred
 from recycle_jax.typing import Frames, Params, RowKeys
 
 SecondLook = Callable[[Params, Frames, RowKeys], Frames]

@@ -1,7 +1,7 @@
 """Reference `retrieved`: the real window nearest to the generated one, moved onto it.
 
 A rollout that has left its clip may be near some other clip's. With a library of real windows `w_j` of context and next
-chunk, and the displacements `J p` of `recycle_jax.errors.registration`,
+chunk, and the displacements `J p` of `recycle_jax.errors.rollout.registration`,
 
     j       = argmin_j || c - w_j[:n] ||^2                                                          (1)
     target  = w_j[n:] + J p_last                                                                    (2)
@@ -17,8 +17,8 @@ import jax.numpy as jnp
 from flax import struct
 from jax import Array
 
-from recycle_jax.errors.references import Gate, Referred
-from recycle_jax.errors.registration import Registration, displacement
+from recycle_jax.errors.rollout.references import Gate, Referred
+from recycle_jax.errors.rollout.registration import Registration, displacement
 from recycle_jax.typing import Clip, Frames, RowKeys
 
 

@@ -5,10 +5,10 @@ With G any generator, W the newest frames of a window and `clean` any function o
     y = G(context)      W = [context, y]      context' = slide(context, clean(W))               (1)
 
 Two cleaners: `corrector`, a second generator that was trained to turn the erroneous newest frames of a window into
-correct ones, from banked errors of any generators (`recycle_jax.policies.correction`); and `washing`, a window
+correct ones, from banked errors of any generators (`recycle_jax.histories.correction`); and `washing`, a window
 denoiser that was trained on real video alone: noise of a known strength is added, so that the errors drown in it, and
-removed (the maths of `errors.references.Denoised`). The Thermalizer (arXiv 2503.18731) denoises while generating
-too, by a level that it estimates.
+removed (the maths of `errors.rollout.references.Denoised`). The Thermalizer (arXiv 2503.18731) denoises while
+generating too, by a level that it estimates.
 
 The generator itself is left as it is, at the price of the cleaner's calls in every step. A fair rival spends them
 as well: twice the network, or twice the Euler steps.
@@ -76,7 +76,7 @@ def washing(
     """Noise of the first level on the whole window, and down through the others to a clean one.
 
     Args:
-        network: `apply(params, window, level [b], condition) -> window`, as `policies.denoise` trains it.
+        network: `apply(params, window, level [b], condition) -> window`, as `histories.denoise` trains it.
         frames: frames of the window, context and chunk.
         chunk_frames: newest frames that are kept of it.
         levels: falling standard deviations, stations of a deterministic way down (DDIM, arXiv 2010.02502, equation 12).

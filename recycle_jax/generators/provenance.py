@@ -8,7 +8,7 @@ out knows which of the two a history is, so the network can be told, in the plac
     level = noise + own           as soon as one of them was generated                                    (1)
 
 `own` lies outside the noise that the network is trained with, so that the two can be told apart. Cases of a bank are
-replayed under (1) (`policies.replay`), harvests go on under (1), and a rollout from a real start makes its first step
+replayed under (1) (`histories.replay`), harvests go on under (1), and a rollout from a real start makes its first step
 as it was taught by real video. Known relatives: the age or step of a rollout as a condition; here two values are
 enough, since the history itself shows how far it has gone. What it brings and costs is measured in
 `experiments/NOTES.md`: less one-step loss, and shorter rollouts where exact targets had held a neutral direction.

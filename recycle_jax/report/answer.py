@@ -7,9 +7,9 @@ sides outlasted the measurement it is a tie.
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from experiments.comparison.labels import known_methods
 from recycle_jax.report import wording
 from recycle_jax.report.grid import Column, Entry, Grid, Section
-from recycle_jax.report.methods import known_methods
 from recycle_jax.report.places import Place, by_place
 
 QUESTION = (

@@ -10,13 +10,13 @@ import numpy as np
 from matplotlib.figure import Figure
 from rich.console import Console
 
+from experiments.comparison.labels import Method, family, known_methods, readable
 from recycle_jax.io.files import write_bytes
 from recycle_jax.io.progress import track
 from recycle_jax.io.video import side_by_side, to_uint8, write_mp4
 from recycle_jax.report import filmstrips, page, plots
 from recycle_jax.report.answer import QUESTION
 from recycle_jax.report.filmstrips import Filmstrip
-from recycle_jax.report.methods import Method, family, known_methods, readable
 from recycle_jax.report.page import Picture, Pictures, data_address
 from recycle_jax.report.pareto import pareto_plot, pareto_points
 from recycle_jax.report.places import Place, by_place, cells_of, split

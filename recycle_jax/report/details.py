@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from experiments.comparison.labels import known_methods, readable
 from recycle_jax.drift.summary import COSTS
 from recycle_jax.report import wording
 from recycle_jax.report.failures import ALL, failures
 from recycle_jax.report.grid import Column, Entry, Grid, Section, drop_empty
-from recycle_jax.report.methods import known_methods, readable
 from recycle_jax.report.places import by_place, cells_of, split
 from recycle_jax.report.tables import law_votes
 

@@ -14,9 +14,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from experiments.comparison.labels import known_methods, readable
 from recycle_jax.report import wording
 from recycle_jax.report.grid import Column, Entry, Grid, Section
-from recycle_jax.report.methods import known_methods, readable
 from recycle_jax.report.places import by_place, cells_of, shown_domain
 from recycle_jax.report.tables import clean_loss
 

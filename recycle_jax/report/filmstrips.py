@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from experiments.comparison.labels import METHODS, known_methods
 from recycle_jax.io.video import to_uint8
-from recycle_jax.report.methods import METHODS, known_methods
 
 BACKGROUND = (24, 26, 31)
 TEXT = (236, 238, 242)

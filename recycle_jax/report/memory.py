@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from experiments.comparison.labels import known_methods
 from recycle_jax.report import wording
 from recycle_jax.report.grid import Column, Entry, Grid, Section
-from recycle_jax.report.methods import known_methods
 from recycle_jax.report.places import by_place, cells_of
 
 EARLY = 64

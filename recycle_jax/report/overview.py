@@ -12,9 +12,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from experiments.comparison.labels import known_methods
 from recycle_jax.report import wording
 from recycle_jax.report.grid import Column, Entry, Grid, Section
-from recycle_jax.report.methods import known_methods
 from recycle_jax.report.places import Place, by_place, shown_domain
 
 BASELINE = "b_plus"

@@ -8,13 +8,13 @@ from typing import Any
 
 import jinja2
 
+from experiments.comparison.labels import known_methods, readable
 from recycle_jax.report import details, wording
 from recycle_jax.report.answer import QUESTION, answer, comparison_grid
 from recycle_jax.report.domains import domains_grid
 from recycle_jax.report.failures import ALL
 from recycle_jax.report.grid import as_html
 from recycle_jax.report.memory import memory_grid
-from recycle_jax.report.methods import known_methods, readable
 from recycle_jax.report.overview import overview_grid
 from recycle_jax.report.places import cells_of, split
 from recycle_jax.report.tables import COLUMNS, html_table

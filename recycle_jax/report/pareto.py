@@ -16,8 +16,8 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from experiments.comparison.labels import INK, Method
 from recycle_jax.report import wording
-from recycle_jax.report.methods import INK, Method
 from recycle_jax.report.overview import shared, times_baseline
 from recycle_jax.report.plots import styled_axes
 

@@ -8,8 +8,8 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from experiments.comparison.labels import rank, readable
 from recycle_jax.drift.summary import grouped
-from recycle_jax.report.methods import rank, readable
 from recycle_jax.report.wording import count
 
 

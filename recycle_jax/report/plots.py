@@ -18,11 +18,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from scipy import stats
 
+from experiments.comparison.labels import INK, Method
 from recycle_jax.drift.cells import curve_of, exits_of
 from recycle_jax.drift.horizon import censored_data, pooled
 from recycle_jax.drift.laws import Fit, evaluate
 from recycle_jax.drift.statistics import DISTANCE
-from recycle_jax.report.methods import INK, Method
 from recycle_jax.report.wording import number, percent
 
 Cells = Sequence[Mapping[str, Any]]

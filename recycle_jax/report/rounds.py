@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from recycle_jax.report.methods import INK, METHODS
+from experiments.comparison.labels import INK, METHODS
 from recycle_jax.report.plots import SIZE
 from recycle_jax.report.wording import number
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from experiments.comparison.labels import known_methods
 from recycle_jax.report import wording
 from recycle_jax.report.failures import failures
 from recycle_jax.report.grid import (
@@ -20,7 +21,6 @@ from recycle_jax.report.grid import (
     drop_empty,
     only,
 )
-from recycle_jax.report.methods import known_methods
 from recycle_jax.report.places import by_place, cells_of, split
 
 LAWS = {

@@ -3,7 +3,7 @@
 XLA counts the body of a scan once, whatever its trip count; so one un-scanned forward call of one row, `F`, is
 lowered and counted, and everything else follows from how often it is made:
 
-    update       rows ((n + 3 g) F + (n + g) H)   n calls without gradient and g with one, `policies.base.Calls`  (1)
+    update       rows ((n + 3 g) F + (n + g) H)   n calls without gradient and g with one, `histories.base.Calls`  (1)
     harvest      chains steps (c F + H + R)       c calls for a chunk, R for the reference's own network          (2)
 
 `H` is what a history costs before the network sees it, `history_flops`: look-ups in a codebook, which no gradient
@@ -18,11 +18,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from experiments.comparison.baselines.codebook import quantise
+from experiments.comparison.baselines.discretised import Discretised
 from recycle_jax.data.base import Batch
 from recycle_jax.generators.base import Generator, clean_example
-from recycle_jax.generators.codebook import quantise
-from recycle_jax.generators.discretised import Discretised
-from recycle_jax.policies.base import HistoryPolicy
+from recycle_jax.histories.base import HistoryPolicy
 from recycle_jax.typing import Params
 
 

@@ -25,14 +25,14 @@ from flax import struct
 from jax.sharding import Mesh
 
 from recycle_jax.data.base import ClipSource
+from recycle_jax.histories.memories import bank_of, with_bank
 from recycle_jax.io import checkpoint
 from recycle_jax.io.progress import progress
-from recycle_jax.policies.memories import bank_of, with_bank
 from recycle_jax.sharding import ROLES, place
-from recycle_jax.training.correct import Correct
-from recycle_jax.training.harvesting import HarvestProgram
+from recycle_jax.training.harvest_step import HarvestProgram
 from recycle_jax.training.interrupt import Interrupted, deferred_interrupt
 from recycle_jax.training.state import TrainState
+from recycle_jax.training.step import Correct
 from recycle_jax.typing import Params, PyTree
 
 Renew = Callable[[PyTree, TrainState], PyTree]
@@ -45,7 +45,7 @@ class RunState:
 
     Attributes:
         train: parameters, optimiser, counters.
-        bank: what the policy remembers: the error bank, alone or with more beside it (`policies.memories`), or None.
+        bank: what the policy remembers: the error bank, alone or with more beside it (`histories.memories`), or None.
         chains: the harvest's persistent rollouts, or None.
     """
 

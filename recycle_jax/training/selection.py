@@ -3,7 +3,7 @@
 How much of a phase an average should hold is not known beforehand: a short one keeps the noise of the last batches, a
 long one what the phase was there to mend, and a rollout adds both up. Which is worse differs from run to run by
 factors of two to four in horizon, while one-step losses agree to a few per cent. So a phase keeps several averages
-(`training.recipe.Adam(others=...)`), and the few candidates are rolled out from real starts,
+(`training.phases.Adam(others=...)`), and the few candidates are rolled out from real starts,
 
     chosen = argmax_i  mean over rollouts of the frame at which candidate i leaves the bands of real video       (1)
 
@@ -26,7 +26,7 @@ from recycle_jax.drift.monitor import Monitor
 from recycle_jax.drift.statistics import NONFINITE, Statistics
 from recycle_jax.generators.base import Generator
 from recycle_jax.rollout.stream import stream
-from recycle_jax.training.average import all_averages
+from recycle_jax.training.ema import all_averages
 from recycle_jax.training.state import TrainState
 from recycle_jax.typing import Clip, Params, PRNGKey
 

@@ -17,13 +17,13 @@ import numpy as np
 
 from recycle_jax.data.base import Batch
 from recycle_jax.drift.gain import gain
-from recycle_jax.errors.bank import ErrorBank
+from recycle_jax.errors.bank.bank import ErrorBank
 from recycle_jax.generators.base import Generator, clean_example, go_on, split_clip
+from recycle_jax.histories.memories import bank_of
 from recycle_jax.io import checkpoint
 from recycle_jax.io.writers import read_json, write_json
-from recycle_jax.policies.memories import bank_of
-from recycle_jax.training.average import handed_out
 from recycle_jax.training.cost import Cost, forward_flops
+from recycle_jax.training.ema import handed_out
 from recycle_jax.training.loop import RunState
 from recycle_jax.training.stop import PricedRound, Stop
 from recycle_jax.training.watch import Best, Round, Watch

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from recycle_jax import sharding
-from recycle_jax.errors import capacity
-from recycle_jax.errors.bank import AnySlot, ErrorBank
-from recycle_jax.errors.replacement import Nearest, Ring
+from recycle_jax.errors.bank import capacity
+from recycle_jax.errors.bank.bank import AnySlot, ErrorBank
+from recycle_jax.errors.bank.replacement import Nearest, Ring
 from recycle_jax.sharding import ROLES
 
 pytestmark = pytest.mark.devices8

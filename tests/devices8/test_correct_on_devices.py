@@ -14,26 +14,26 @@ import numpy as np
 import pytest
 
 from recycle_jax.data.base import Batch
-from recycle_jax.errors.algebra import ResidualEntry
-from recycle_jax.errors.bank import ErrorBank
-from recycle_jax.errors.capacity import allocate
-from recycle_jax.errors.harvest import Harvest
-from recycle_jax.errors.inject import Gates
-from recycle_jax.errors.references import Gate, Recorded
+from recycle_jax.errors.bank.bank import ErrorBank
+from recycle_jax.errors.bank.capacity import allocate
+from recycle_jax.errors.one_step.algebra import ResidualEntry
+from recycle_jax.errors.one_step.inject import Gates
+from recycle_jax.errors.rollout.harvest import Harvest
+from recycle_jax.errors.rollout.references import Gate, Recorded
 from recycle_jax.generators.predictor import Predictor
+from recycle_jax.histories.clean import TeacherForcing
+from recycle_jax.histories.memories import with_bank
+from recycle_jax.histories.mixture import Mixture
+from recycle_jax.histories.one_step import OneStepErrors
+from recycle_jax.histories.recipe import Recycling
+from recycle_jax.histories.relay import Relay
+from recycle_jax.histories.replay import ReplayCases
 from recycle_jax.models.conv import frame_unet
-from recycle_jax.policies.clean import TeacherForcing
-from recycle_jax.policies.memories import with_bank
-from recycle_jax.policies.mixture import Mixture
-from recycle_jax.policies.one_step import OneStepErrors
-from recycle_jax.policies.recipe import Recycling
-from recycle_jax.policies.relay import Relay
-from recycle_jax.policies.replay import ReplayCases
 from recycle_jax.sharding import ROLES, first_row, make_mesh, place, row_keys, shard_over_data
-from recycle_jax.training.correct import make_correct
-from recycle_jax.training.harvesting import make_harvest
-from recycle_jax.training.recipe import Adam
+from recycle_jax.training.harvest_step import make_harvest
+from recycle_jax.training.phases import Adam
 from recycle_jax.training.state import init_state
+from recycle_jax.training.step import make_correct
 
 pytestmark = pytest.mark.devices8
 

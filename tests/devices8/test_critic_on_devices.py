@@ -5,15 +5,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.comparison.baselines.adversarial import AdversarialSelfForcing
+from experiments.comparison.baselines.critic_network import window_critic
 from recycle_jax.data.base import Batch
 from recycle_jax.generators.predictor import Predictor
 from recycle_jax.models.base import Network
-from recycle_jax.models.critic import window_critic
-from recycle_jax.policies.adversarial import AdversarialSelfForcing
 from recycle_jax.sharding import ROLES, make_mesh, place
-from recycle_jax.training.correct import make_correct
-from recycle_jax.training.recipe import Adam
+from recycle_jax.training.phases import Adam
 from recycle_jax.training.state import init_state
+from recycle_jax.training.step import make_correct
 
 pytestmark = pytest.mark.devices8
 

@@ -9,14 +9,14 @@ import pytest
 
 from recycle_jax.data.base import Batch
 from recycle_jax.generators.predictor import Predictor
+from recycle_jax.histories.clean import TeacherForcing
+from recycle_jax.histories.gradient_normalised import EvenRows
+from recycle_jax.histories.mixture import Mixture
+from recycle_jax.histories.relay import Relay
 from recycle_jax.models.base import Network
-from recycle_jax.policies.clean import TeacherForcing
-from recycle_jax.policies.even import EvenRows
-from recycle_jax.policies.mixture import Mixture
-from recycle_jax.policies.relay import Relay
 from recycle_jax.sharding import make_mesh
 from recycle_jax.training.loop import Observer, Schedule
-from recycle_jax.training.recipe import train_phase
+from recycle_jax.training.phases import train_phase
 
 pytestmark = pytest.mark.devices8
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from recycle_jax import sharding
-from recycle_jax.errors import capacity
-from recycle_jax.errors.bank import ErrorBank
-from recycle_jax.errors.draws import Balanced, Prioritised
-from recycle_jax.errors.eviction import Lowest, Reservoir
-from recycle_jax.errors.threshold import AdaptiveThreshold
+from recycle_jax.errors.bank import capacity
+from recycle_jax.errors.bank.bank import ErrorBank
+from recycle_jax.errors.bank.draws import Balanced, Prioritised
+from recycle_jax.errors.bank.eviction import Lowest, Reservoir
+from recycle_jax.errors.bank.threshold import AdaptiveThreshold
 from recycle_jax.sharding import ROLES
 
 pytestmark = pytest.mark.devices8

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from recycle_jax.errors.bank import AnySlot, ErrorBank
+from recycle_jax.errors.bank.bank import AnySlot, ErrorBank
 from recycle_jax.errors.merge import merge
 
 ENTRY = {"frame": jax.ShapeDtypeStruct((2,), jnp.float16), "number": jax.ShapeDtypeStruct((), jnp.int32)}

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from recycle_jax.errors.harvest import Harvest
 from recycle_jax.errors.reconsidered import Reconsidered
-from recycle_jax.errors.references import Gate
+from recycle_jax.errors.rollout.harvest import Harvest
+from recycle_jax.errors.rollout.references import Gate
 from recycle_jax.generators.anchored import Anchored
 from recycle_jax.generators.context_noise import second_look
 from recycle_jax.generators.predictor import Predictor

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from recycle_jax.errors.references import Gate
-from recycle_jax.errors.registration import Registration
 from recycle_jax.errors.retrieved import Retrieved
-from tests.errors.test_registration import SIZE, blob, clip_of
+from recycle_jax.errors.rollout.references import Gate
+from recycle_jax.errors.rollout.registration import Registration
+from tests.errors.rollout.test_registration import SIZE, blob, clip_of
 
 pytestmark = pytest.mark.fast
 

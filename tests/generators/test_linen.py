@@ -13,10 +13,10 @@ from recycle_jax.generators.base import Generator
 from recycle_jax.generators.linen import linen_network
 from recycle_jax.generators.predictor import Predictor
 from recycle_jax.generators.rectified_flow import RectifiedFlow, velocity_head
-from recycle_jax.policies.clean import TeacherForcing
+from recycle_jax.histories.clean import TeacherForcing
 from recycle_jax.sharding import make_mesh
-from recycle_jax.training.correct import make_correct
 from recycle_jax.training.state import init_state
+from recycle_jax.training.step import make_correct
 
 CONTEXT, CHUNK = jnp.zeros((1, 2, 4, 4, 1)), jnp.zeros((1, 1, 4, 4, 1))
 

@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 
 from recycle_jax.data.base import Batch
-from recycle_jax.errors.bank import ErrorBank
-from recycle_jax.errors.harvest import Harvest
-from recycle_jax.errors.references import Recorded
+from recycle_jax.errors.bank.bank import ErrorBank
+from recycle_jax.errors.rollout.harvest import Harvest
+from recycle_jax.errors.rollout.references import Recorded
 from recycle_jax.generators.anchored import Anchored
 from recycle_jax.generators.base import Generator, clean_example, go_on, own_level_of, own_levels
 from recycle_jax.generators.predictor import Predictor
 from recycle_jax.generators.provenance import Provenance
 from recycle_jax.generators.rectified_flow import RectifiedFlow, data_head
+from recycle_jax.histories.replay import AddErrors, ReplayCases
+from recycle_jax.histories.resampling import ResamplingForcing
+from recycle_jax.histories.scheduled import ScheduledSampling
+from recycle_jax.histories.unrolled import Unrolled
 from recycle_jax.models.base import Network
-from recycle_jax.policies.replay import AddErrors, ReplayCases
-from recycle_jax.policies.resampling import ResamplingForcing
-from recycle_jax.policies.scheduled import ScheduledSampling
-from recycle_jax.policies.unrolled import Unrolled
 from recycle_jax.rollout.scan import rollout
 
 ROWS, FRAME = 3, (2, 2, 1)

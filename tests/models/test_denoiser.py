@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from recycle_jax.errors.references import Denoised, Gate
+from recycle_jax.errors.rollout.references import Denoised, Gate
 from recycle_jax.models.base import Network
 from recycle_jax.models.denoiser import preconditioned, weight
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from recycle_jax.report.methods import known_methods
+from experiments.comparison.labels import known_methods
 from recycle_jax.report.pareto import LEGEND_ROWS, Point, front, named, pareto_plot, pareto_points
 
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from experiments.comparison.labels import METHODS, known_methods
 from recycle_jax.report import details, wording
 from recycle_jax.report.build import print_table
 from recycle_jax.report.failures import failures, rollout_failures
 from recycle_jax.report.filmstrips import TILE, Filmstrip, columns, draw
 from recycle_jax.report.grid import Column, Entry, Grid, Section, as_html, as_markdown
-from recycle_jax.report.methods import METHODS, known_methods
 from recycle_jax.report.places import split
 from recycle_jax.report.tables import html_table, markdown_table, summary_table
 

@@ -4,14 +4,14 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from recycle_jax.generators.codebook import Codebook
-from recycle_jax.generators.discretised import Discretised
+from experiments.comparison.baselines.codebook import Codebook
+from experiments.comparison.baselines.discretised import Discretised
 from recycle_jax.generators.predictor import Predictor
 from recycle_jax.generators.rectified_flow import RectifiedFlow
+from recycle_jax.histories.clean import TeacherForcing
+from recycle_jax.histories.mixture import Mixture
+from recycle_jax.histories.pushforward import Pushforward
 from recycle_jax.models.conv import frame_unet, velocity_unet
-from recycle_jax.policies.clean import TeacherForcing
-from recycle_jax.policies.mixture import Mixture
-from recycle_jax.policies.pushforward import Pushforward
 from recycle_jax.rollout.scan import rollout, rollout_keys
 from recycle_jax.training.cost import Cost, flops_of, forward_flops, harvest_flops, history_flops, update_flops
 

@@ -6,11 +6,11 @@ import numpy as np
 import optax
 import pytest
 
-from recycle_jax.policies.clean import TeacherForcing
+from recycle_jax.histories.clean import TeacherForcing
 from recycle_jax.sharding import make_mesh
-from recycle_jax.training.average import all_averages, averaged, growing, handed_out
+from recycle_jax.training.ema import all_averages, averaged, growing, handed_out
 from recycle_jax.training.loop import Schedule
-from recycle_jax.training.recipe import Adam, train_phase
+from recycle_jax.training.phases import Adam, train_phase
 from recycle_jax.training.selection import Selection
 from recycle_jax.training.state import with_optimizer
 

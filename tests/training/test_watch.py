@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from recycle_jax.errors.algebra import ResidualEntry
-from recycle_jax.errors.bank import ErrorBank
-from recycle_jax.errors.replacement import Ring
+from recycle_jax.errors.bank.bank import ErrorBank
+from recycle_jax.errors.bank.replacement import Ring
+from recycle_jax.errors.one_step.algebra import ResidualEntry
 from recycle_jax.training.cost import forward_flops
 from recycle_jax.training.loop import Observer, RunState
 from recycle_jax.training.watch import Round, Watch

@@ -12,17 +12,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from recycle_jax.data.base import Batch
-from recycle_jax.errors.harvest import Harvest
-from recycle_jax.errors.references import Gate, Recorded
+from recycle_jax.errors.rollout.harvest import Harvest
+from recycle_jax.errors.rollout.references import Gate, Recorded
 from recycle_jax.generators.predictor import Predictor
+from recycle_jax.histories.recipe import Recycling
 from recycle_jax.models.base import Network
-from recycle_jax.policies.recipe import Recycling
 from recycle_jax.sharding import make_mesh
-from recycle_jax.training.correct import make_correct
-from recycle_jax.training.harvesting import make_harvest
+from recycle_jax.training.harvest_step import make_harvest
 from recycle_jax.training.loop import Harvesting, Observer, RunState, Schedule, resume, run
-from recycle_jax.training.recipe import Adam
+from recycle_jax.training.phases import Adam
 from recycle_jax.training.state import init_state
+from recycle_jax.training.step import make_correct
 
 SHAPE = (4, 4, 1)
 UPDATES, SAVE_EVERY, HARVEST_EVERY = 10, 4, 2

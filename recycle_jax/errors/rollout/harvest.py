@@ -1,0 +1,268 @@
+"""Harvest: persistent chains of own rollouts, compared with a reference, become cases of the bank.
+
+A chain is one rollout that goes on from where the last harvest left it, so that a case of age 32 costs one
+generator step and not 32. Ages are per frame: a frame of the start clip has age 0, a frame made by the n-th
+step since the start has age n. A chain starts anew on real video when it reaches its own age limit (limits are
+staggered, so that the bank holds all ages at once) or when it is lost: the accept gate of the reference says so, or it
+is farther from its reference than a displacement within which the reference holds. Where chains are paced, all limits
+begin at the youngest age and follow what the generator can bear:
+
+    limit <- U(1, 2) limit    where the chain came to its limit,        limit / 2    where it was lost         (1)
+
+Frames that the generator keeps at the head of its context (`generators.anchored`) are real and stay: references see
+the frames behind them.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jax import Array
+
+from recycle_jax.data.base import Batch
+from recycle_jax.errors.rollout.references import Reference, Referred, displaced
+from recycle_jax.generators.base import Generator, anchors_of, go_on, slide
+from recycle_jax.typing import Frames, Params, PyTree, RowFlags, RowInts, RowKeys, Rows, Scalar
+
+
+@struct.dataclass(kw_only=True)
+class Case:
+    """A bank entry complete in itself; `b` rows.
+
+    Attributes:
+        context: `[b, context, h, w, c]` erroneous history (storage dtype).
+        clean_context: `[b, context, h, w, c]` the reference's version of it.
+        target: `[b, chunk, h, w, c]` what should follow the erroneous context.
+        ages: `[b, context]` int32, steps behind each frame's error.
+        domain: `[b]` int32.
+        step: `[b]` int32, training step at harvest.
+        score: `[b]` float32, the reference's distance between context and clean context.
+        condition: per-row pytree that the context was made under (storage dtype), or None.
+    """
+
+    context: Frames
+    clean_context: Frames
+    target: Frames
+    ages: Array
+    domain: RowInts
+    step: RowInts
+    score: Rows
+    condition: PyTree = None
+
+
+@struct.dataclass(kw_only=True)
+class Chains:
+    """Persistent rollouts; all leaves sharded over `b`.
+
+    Attributes:
+        context: `[b, context, h, w, c]` what the next step is conditioned on.
+        ages: `[b, context]` int32 age of each of its frames.
+        position: `[b]` int32, steps since the chain's start.
+        limit: `[b]` int32, steps after which it starts anew.
+        clip: `[b, length, h, w, c]` the real clip it started on, no frames where the reference reads none.
+        domain: `[b]` int32.
+        lost: `[b]` int32, how often the accept gate ended the chain.
+        condition: per-row pytree of the clip it started on, handed to the generator, or None.
+    """
+
+    context: Frames
+    ages: Array
+    position: RowInts
+    limit: RowInts
+    clip: Frames
+    domain: RowInts
+    lost: RowInts
+    condition: PyTree = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Harvest:
+    """The rollout-and-compare program; the reference comes with every call, since it may hold parameters.
+
+    Attributes:
+        generator: who rolls out.
+        oldest: largest age of a banked frame, in steps.
+        youngest: cases whose newest frame is younger are not banked.
+        paced: whether limits follow (1) of the module docstring, in place of being drawn from all ages.
+        within: displacement in pixels. A chain is lost, too, where it is farther from the reference's version of it
+            than so much displacement makes it (`errors.rollout.references.displaced`): what the reference does not
+            explain asks for a jump that no context foretells, and a jump teaches no speed. None leaves that to the
+            gate.
+    """
+
+    generator: Generator
+    oldest: int = 32
+    youngest: int = 1
+    paced: bool = False
+    within: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.within is not None and not self.within > 0.0:
+            raise ValueError(f"within is {self.within}, must be positive: None leaves lost chains to the gate")
+        if not 1 <= self.youngest <= self.oldest:
+            raise ValueError(
+                f"ages run from youngest={self.youngest} to oldest={self.oldest}: need 1 <= youngest <= oldest, so use "
+                f"youngest=1 for all ages, or raise oldest"
+            )
+
+    def clip_frames(self, reference: Reference) -> int:
+        """Frames that a start clip must have: up to the oldest target and one more, where the reference looks."""
+        ahead = (self.oldest + 1) * self.generator.chunk_frames + 1 if reference.reads_clip else 0
+        return self.generator.context_frames + ahead
+
+    def start(self, batch: Batch) -> Chains:
+        """Chains at age 0 on real clips, with limits spread evenly over the ages; at the youngest where paced."""
+        clip, b = batch.clip, batch.clip.shape[0]
+        spread = 0 if self.paced else self.oldest - self.youngest + 1
+        limit = self.youngest + (jnp.arange(b, dtype=jnp.int32) * spread) // b
+        return Chains(
+            context=clip[:, : self.generator.context_frames],
+            ages=jnp.zeros((b, self.generator.context_frames), jnp.int32),
+            position=jnp.zeros(b, jnp.int32),
+            limit=limit,
+            clip=clip if clip.shape[1] > self.generator.context_frames else clip[:, :0],
+            domain=batch.domain,
+            lost=jnp.zeros(b, jnp.int32),
+            condition=batch.condition,
+        )
+
+    def entry(self, frame: tuple[int, int, int], condition: PyTree = None) -> Case:
+        """What one case of this harvest looks like in a bank, for `ErrorBank.init`.
+
+        Frames are kept as float16: in [-1, 1] it is eight times finer than bfloat16 at the same size.
+
+        Args:
+            frame: `(height, width, channels)`.
+            condition: a batch's condition, whose rows are kept as they are; None where there is none.
+        """
+        stored: Any = lambda frames: jax.ShapeDtypeStruct((frames, *frame), jnp.float16)  # noqa: E731
+        number: Any = lambda *dims, dtype=jnp.int32: jax.ShapeDtypeStruct(dims, dtype)  # noqa: E731
+        return Case(
+            context=stored(self.generator.context_frames),
+            clean_context=stored(self.generator.context_frames),
+            target=stored(self.generator.chunk_frames),
+            ages=number(self.generator.context_frames),
+            domain=number(),
+            step=number(),
+            score=number(dtype=jnp.float32),
+            condition=jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), condition),
+        )
+
+    def advance(
+        self,
+        params: Params,
+        reference: Reference,
+        chains: Chains,
+        fresh: Chains,
+        keys: RowKeys,
+        step: Scalar,
+    ) -> tuple[Chains, Case, RowFlags]:
+        """One step of every chain.
+
+        Args:
+            params: of the generator.
+            reference: what its frames are compared with.
+            chains: where the chains are.
+            fresh: chains at age 0, to start anew on.
+            keys: `[b]`.
+            step: training step, a tag.
+
+        Returns:
+            `(chains, cases, write)`: cases of all rows and which of them are to be banked.
+        """
+        self._require_clips(reference, chains)
+        of_step, of_reference, of_limit = _three(keys)
+        carry = go_on(self.generator, params, chains.context, chains.condition, chains.position > 0)
+        _, chunk = self.generator.step(params, carry, of_step, chains.condition)
+        kept = anchors_of(self.generator)
+        recent = chains.context[:, kept:]
+        referred = reference(recent, chunk, self._recorded(reference, chains), of_reference)
+        referred = self._near(referred)
+        case = self._case(chains, chunk, referred, step)
+        newest = case.ages.max(axis=1)
+        write = referred.accept & (newest >= self.youngest) & (newest <= self.oldest)
+        context = slide(recent, chunk) if referred.go_on is None else referred.go_on
+        context = jnp.concatenate([chains.context[:, :kept], context], axis=1)
+        return self._move(chains, fresh, context, referred.accept, of_limit), case, write
+
+    def _near(self, referred: Referred) -> Referred:
+        """The reference's answer, its chains lost beyond `within`."""
+        if self.within is None:
+            return referred
+        near = referred.score <= displaced(referred.clean_context, self.within)
+        return dataclasses.replace(referred, accept=referred.accept & near)
+
+    def _require_clips(self, reference: Reference, chains: Chains) -> None:
+        """A slice past the end of a clip would silently start earlier."""
+        need, there = self.clip_frames(reference), chains.clip.shape[1]
+        if reference.reads_clip and there < need:
+            raise ValueError(
+                f"chains were started on clips of {there} frames, but {type(reference).__name__} compares up to age "
+                f"{self.oldest}: start them on clips of {need} frames (Harvest.clip_frames), or lower oldest"
+            )
+
+    def _case(self, chains: Chains, chunk: Frames, referred: Referred, step: Scalar) -> Case:
+        kept, ages = anchors_of(self.generator), self._window_ages(chains)
+        context, own = chains.context, chains.context.shape[1]
+        if referred.places is not None:
+            places = jnp.asarray((*range(kept), *(kept + place for place in referred.places)))
+            context = jnp.concatenate([context, chunk], axis=1)[:, places]
+            ages = ages[:, places]
+        return Case(
+            context=context,
+            clean_context=jnp.concatenate([chains.context[:, :kept], referred.clean_context], axis=1),
+            target=referred.target,
+            ages=ages[:, :own],
+            domain=chains.domain,
+            step=jnp.full_like(chains.position, step),
+            score=referred.score,
+            condition=chains.condition,
+        )
+
+    def _window_ages(self, chains: Chains) -> Array:
+        """`[b, context + chunk]`: the ages of the chains' frames and of the chunk that they make now."""
+        shape = (chains.position.shape[0], self.generator.chunk_frames)
+        return jnp.concatenate([chains.ages, jnp.broadcast_to(chains.position[:, None] + 1, shape)], axis=1)
+
+    def _recorded(self, reference: Reference, chains: Chains) -> Frames:
+        if not reference.reads_clip:
+            return chains.clip
+        kept = anchors_of(self.generator)
+        frames = self.generator.context_frames - kept + self.generator.chunk_frames + 1
+        cut = lambda clip, at: jax.lax.dynamic_slice_in_dim(clip, at, frames)  # noqa: E731
+        return jax.vmap(cut)(chains.clip, kept + chains.position * self.generator.chunk_frames)
+
+    def _move(self, chains: Chains, fresh: Chains, context: Frames, accept: RowFlags, keys: RowKeys) -> Chains:
+        position, kept = chains.position + 1, anchors_of(self.generator)
+        recent = self._window_ages(chains)[:, kept + self.generator.chunk_frames :]
+        moved = dataclasses.replace(
+            chains,
+            context=context,
+            ages=jnp.concatenate([chains.ages[:, :kept], recent], axis=1),
+            position=position,
+            lost=chains.lost + jnp.logical_not(accept).astype(jnp.int32),
+        )
+        over = jnp.logical_not(accept) | (position > chains.limit)
+        limit = self._paced(keys, chains.limit, accept) if self.paced else self._limits(keys)
+        restart = dataclasses.replace(fresh, limit=limit, lost=moved.lost)
+        return jax.tree.map(lambda a, b: _rows(over, a, b), restart, moved)
+
+    def _limits(self, keys: RowKeys) -> RowInts:
+        draw = lambda key: jax.random.randint(key, (), self.youngest, self.oldest + 1)  # noqa: E731
+        return jax.vmap(draw)(keys)
+
+    def _paced(self, keys: RowKeys, limit: RowInts, accept: RowFlags) -> RowInts:
+        """Equation (1), of whole steps between the youngest and the oldest age."""
+        longer = jax.vmap(lambda key, most: jax.random.randint(key, (), most, 2 * most + 1))(keys, limit)
+        return jnp.clip(jnp.where(accept, longer, limit // 2), self.youngest, self.oldest)
+
+
+def _three(keys: RowKeys) -> tuple[RowKeys, RowKeys, RowKeys]:
+    split = jax.vmap(lambda key: jax.random.split(key, 3))(keys)
+    return split[:, 0], split[:, 1], split[:, 2]
+
+
+def _rows(flag: RowFlags, yes: PyTree, no: PyTree) -> PyTree:
+    return jnp.where(flag.reshape(-1, *[1] * (yes.ndim - 1)), yes, no)

@@ -1,3 +1,0 @@
-"""History policies: what a training step sees as history. `recycle()` is the recipe."""
-
-from recycle_jax.policies.recipe import recycle as recycle

@@ -1,0 +1,175 @@
+"""The phases of the recipe: from a generator and clips to a generator that stays stable.
+
+    1  B           teacher forcing, `train_phase`
+    2  recycling   rounds of harvest and correction from B's parameters, `recycle_phase`, with the settings and the
+                   reference of `histories.recycle()`
+
+Every phase is one call of the loop with its own optimiser: Adam (arXiv 1412.6980) on a warm-up and cosine
+schedule, gradients clipped to norm 1, and every phase hands out averaged parameters (`training.ema`). Rivals of
+recycling are `train_phase` with another policy.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+
+from recycle_jax.data.base import Batch, ClipSource
+from recycle_jax.errors.bank.capacity import allocate, check_memory
+from recycle_jax.errors.controls import Remake
+from recycle_jax.errors.rollout.references import Reference
+from recycle_jax.generators.base import Generator
+from recycle_jax.histories.base import HistoryPolicy
+from recycle_jax.histories.memories import with_bank
+from recycle_jax.histories.recipe import Recycling
+from recycle_jax.sharding import ROLES, place
+from recycle_jax.training.ema import averaged, growing, handed_out
+from recycle_jax.training.harvest_step import make_harvest
+from recycle_jax.training.loop import Harvesting, Observer, Renew, RunState, Schedule, resume, run
+from recycle_jax.training.state import TrainState, init_state, with_optimizer
+from recycle_jax.training.step import make_correct
+from recycle_jax.typing import Params, PRNGKey, PyTree
+
+MEMORY_STREAM = 0x4D45
+"""Folded into a phase's key for what its policy remembers."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Adam:
+    """The optimiser of a phase.
+
+    Attributes:
+        learning_rate: at the top of the schedule.
+        floor: learning rate at the end, as a share of the top.
+        warmup: share of the updates in which the rate rises from 0.
+        average: updates over which parameters are averaged, as a share of the phase's; 0 hands out the newest.
+        grows: whether that is a share of the updates made so far, so that the average forgets where the phase began,
+            see `training.ema`.
+        others: shares of growing averages that are kept besides, to choose from afterwards (`training.selection`).
+    """
+
+    learning_rate: float = 1e-3
+    floor: float = 0.05
+    warmup: float = 0.05
+    average: float = 0.3
+    grows: bool = False
+    others: tuple[float, ...] = ()
+
+    def build(self, updates: int) -> optax.GradientTransformation:
+        """The transformation for a phase of so many updates."""
+        rise = max(1, round(self.warmup * updates))
+        schedule = optax.warmup_cosine_decay_schedule(
+            0.0, self.learning_rate, rise, max(updates, rise + 1), self.learning_rate * self.floor
+        )
+        adam = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
+        for share in reversed(self.others):
+            adam = averaged(adam, growing(share))
+        if not self.average:
+            return adam
+        return averaged(adam, growing(self.average) if self.grows else max(1.0, self.average * updates))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Control:
+    """What is taken from recycling to see whether it matters; nothing by default.
+
+    Attributes:
+        remake: other errors in place of the generator's own, see `errors.controls`.
+        until: updates after which the bank is not refreshed any more, 0 for never.
+        rolls_out: parameters whose errors are banked in place of those in training.
+    """
+
+    remake: Remake | None = None
+    until: int = 0
+    rolls_out: Params | None = None
+
+
+def train_phase(
+    generator: Generator,
+    policy: HistoryPolicy,
+    source: ClipSource,
+    schedule: Schedule,
+    key: PRNGKey,
+    mesh: Mesh,
+    *,
+    params: Params | None = None,
+    adam: Adam = Adam(),  # noqa: B008 (frozen)
+    observer: Observer = Observer(),  # noqa: B008 (frozen)
+    pick: Callable[[TrainState], Params] = handed_out,
+) -> Params:
+    """Trains without harvests, from `params` or from scratch; returns what `pick` takes, the averaged parameters.
+
+    Raises:
+        MemoryError: if the banks that the policy remembers do not fit the devices; it names a capacity that would.
+    """
+    optimizer = adam.build(schedule.updates)
+    # The program donates its state: the caller keeps the parameters that it passed.
+    own = None if params is None else jax.tree.map(jnp.copy, params)
+    train = init_state(generator, optimizer, key) if own is None else with_optimizer(own, optimizer, key)
+    first = source.batch(schedule.first_batch, schedule.rows, schedule.frames)
+    memory = _begin(policy, generator, first, mesh.size, key, mesh)
+    state = RunState(train=place(train, mesh, ROLES.params), bank=memory)
+    if observer.checkpoints is not None:
+        state = resume(observer.checkpoints, state)
+    correct = make_correct(generator, policy, optimizer, mesh)
+    return pick(run(correct, state, source, schedule, mesh, observer=observer).train)
+
+
+def recycle_phase(
+    generator: Generator,
+    params: Params,
+    reference: Reference,
+    source: ClipSource,
+    recycling: Recycling,
+    schedule: Schedule,
+    key: PRNGKey,
+    mesh: Mesh,
+    *,
+    adam: Adam = Adam(),  # noqa: B008 (frozen)
+    observer: Observer = Observer(),  # noqa: B008 (frozen)
+    control: Control = Control(),  # noqa: B008 (frozen)
+    renew: Renew | None = None,
+) -> RunState:
+    """Rounds of harvest and correction, from `params`; returns the whole state, its bank included.
+
+    The parameters to use are `training.ema.handed_out(state.train)`, or a watcher's `result(state)`.
+    `renew` is for references that hold the network in training (`errors.reconsidered`), see `Harvesting`.
+    """
+    optimizer, bank, harvest = adam.build(schedule.updates), recycling.bank(), recycling.harvest(generator)
+    harvesting = Harvesting(
+        program=make_harvest(harvest, bank, mesh, recycling.harvest_steps),
+        reference=place(reference, mesh, ROLES.params),
+        clips=source,
+        chains=recycling.chains,
+        frames=harvest.clip_frames(reference),
+        every=recycling.harvest_every,
+        until=control.until,
+        rolls_out=None if control.rolls_out is None else place(control.rolls_out, mesh, ROLES.params),
+        renew=renew,
+    )
+    own = jax.tree.map(jnp.copy, params)
+    first = source.batch(schedule.first_batch, recycling.chains, harvesting.frames)
+    batch = source.batch(schedule.first_batch, schedule.rows, schedule.frames)
+    policy = recycling.weighed(recycling.policy(bank, generator, control.remake), batch)
+    memory = _begin(policy, generator, batch, recycling.shards, key, mesh)
+    cases = allocate(bank, harvest.entry(source.shape, first.condition), mesh)
+    state = RunState(
+        train=place(with_optimizer(own, optimizer, key), mesh, ROLES.params),
+        bank=with_bank(memory, cases),
+        chains=place(harvest.start(first), mesh, ROLES.rows),
+    )
+    if observer.checkpoints is not None:
+        state = resume(observer.checkpoints, state)
+    correct = make_correct(generator, policy, optimizer, mesh)
+    return run(correct, state, source, schedule, mesh, harvesting, observer)
+
+
+def _begin(policy: HistoryPolicy, generator: Generator, batch: Batch, shards: int, key: PRNGKey, mesh: Mesh) -> PyTree:
+    """What a policy remembers at first, on the mesh; MemoryError, before it is made, where it does not fit."""
+    begin = functools.partial(policy.begin, generator, batch, shards, jax.random.fold_in(key, MEMORY_STREAM))
+    check_memory(jax.eval_shape(begin), mesh)
+    return place(begin(), mesh, ROLES.bank)

@@ -1,0 +1,221 @@
+"""The comparison's own rules: which settings go on, what is counted, what is refused."""
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from experiments.comparison.builders import (
+    FAST,
+    RELAYED,
+    as_it_is,
+    at_rate,
+    cold,
+    early,
+    flows_only,
+    in_recipe,
+    recycling_at,
+)
+from experiments.comparison.domains import CROWDED, STOCHASTIC, WORLDS, things_in
+from experiments.comparison.evaluation import Judging
+from experiments.comparison.method import Method, registered
+from experiments.comparison.methods import ABLATIONS, REMEDIES, RIVALS, family_of
+from experiments.comparison.phases import Job, beginning_at
+from experiments.comparison.runner import Share
+from experiments.comparison.suite import COMPARED, Config, _arenas, final_table, smoke, trials
+from experiments.comparison.task import Budget, Trained
+from recycle_jax.generators.base import own_level_of
+from recycle_jax.generators.predictor import Predictor
+from recycle_jax.generators.provenance import Provenance
+from recycle_jax.generators.rectified_flow import RectifiedFlow
+from recycle_jax.histories.clean import TeacherForcing
+from recycle_jax.histories.pushforward import Pushforward
+from recycle_jax.histories.recipe import recycle
+from recycle_jax.histories.relay import Relay
+from recycle_jax.models.base import Network
+from recycle_jax.training.cost import Cost
+
+SEEDS = (100, 101)
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    world: str
+    kind: str
+    generator: Any = None
+    choices: Any = None
+    recycling: Any = None
+    grows: bool = False
+    selection: Any = None
+    budget: Any = None
+
+
+PLACES = (Place("balls", "predictor"), Place("balls", "flow"))
+
+
+def test_a_setting_that_shares_its_twins_cells_runs_in_their_places_too():
+    final = final_table(Config(), {"noise": "noise=0.05,cooled"})["noise"]
+    assert final.refuses(PLACES[0]) == "" and final.setting == "noise=0.05,cooled"
+
+
+def test_twins_are_screened_too():
+    screened = {name for name in REMEDIES if dict(trials(Config()))[family_of(name)] > 1}
+    assert all(REMEDIES[name].twin in screened for name in screened if REMEDIES[name].twin)
+
+
+def test_what_is_taken_apart_is_the_chosen_recipe():
+    """Parts and controls see frames moved once and a cooled flow, as `ours` does."""
+    flow = RectifiedFlow(network=Network(init=lambda key: {}, apply=None), context_frames=2)
+    config = Config()
+    job = Job(
+        arena=Place("balls", "flow", generator=flow, choices=config.choices, recycling=config.recycling),
+        start=lambda: None,
+        seed=0,
+        observing=None,
+        base_of=None,
+        base_after=None,
+    )
+    seen = []
+    spy = Method(run=lambda job: seen.append(job.arena) or Trained(params={}, cost=Cost()))
+    trained = in_recipe(spy, begins=1.0, temperature=0.5).run(job)
+    assert (seen[0].choices.brake, seen[0].choices.flow_brake) == (None, None)
+    assert seen[0].generator == trained.generator == dataclasses.replace(flow, temperature=0.5)
+    in_recipe(spy, begins=1.0, temperature=0.5, own_level=0.25).run(job)
+    assert seen[1].generator == Provenance(inner=dataclasses.replace(flow, temperature=0.5), own_level=0.25)
+    assert in_recipe(Method(run=spy.run, refuses=flows_only)).refuses(PLACES[0])
+    assert {"cooled", "noise", "stale", "b_plus"} <= COMPARED
+    assert not {"ours", "real", "copy_last", "dagger", "recycle_continued"} & COMPARED
+
+
+def test_the_chosen_setting_is_the_recipe_with_its_defaults():
+    """What `as_it_is` makes of an arena is `histories.recycle()` and nothing else, its rate included."""
+    network = Network(init=lambda key: {}, apply=None)
+    seen, usual = [], recycle()
+    spy = Method(run=lambda job: seen.append(job.arena) or Trained(params={}, cost=Cost()))
+    makers = {"predictor": Predictor, "flow": RectifiedFlow}
+    for kind, maker in makers.items():
+        config = Config()
+        generator = maker(network=network, context_frames=2)
+        shared = {"generator": generator, "choices": config.choices, "recycling": config.recycling}
+        place = Place("balls", kind, budget=config.budget, **shared)
+        none = {"start": lambda: None, "base_of": None, "base_after": lambda *_, **rate: None}
+        job = Job(arena=place, seed=0, observing=None, **none)
+        as_it_is(spy, begins=1.0, temperature=usual.temperature).run(job)
+        assert seen[-1].recycling == usual.recycling and registered(seen[-1]) == usual.reference
+        rates = {"base_rate": usual.learning_rate, "tune_rate": usual.learning_rate}
+        assert seen[-1].budget == dataclasses.replace(config.budget, **rates)
+        assert own_level_of(seen[-1].generator) == usual.own_level == 0.0
+
+
+def test_a_remedy_that_begins_early_costs_the_same():
+    """Half of B's updates, and what they save on top of the extra budget; B is trained for that many."""
+    budget = Budget(base=1000, extra=0.45)
+    place = Place("balls", "predictor", budget=budget)
+    trained = Trained(params={}, cost=Cost(updates=500))
+    asked = []
+    job = Job(
+        arena=place,
+        start=lambda: None,
+        seed=0,
+        observing=None,
+        base_of=None,
+        base_after=lambda updates, policy: asked.append((updates, policy)) or trained,
+    )
+    begun = beginning_at(job, 0.5)
+    assert asked == [], "nobody has asked for a B yet"
+    assert begun.base is begun.base is trained and asked == [(500, TeacherForcing())]
+    assert begun.arena.budget.base * (1.0 + begun.arena.budget.extra) == pytest.approx(1450.0)
+    assert beginning_at(job, 1.0) is job, "the whole B is there already"
+    seen = []
+    spy = Method(run=lambda job: seen.append(job) or Trained(params={}, cost=Cost()))
+    early(cold(spy)).run(dataclasses.replace(job, arena=dataclasses.replace(place, generator="a predictor")))
+    assert seen[-1].base is trained and seen[-1].arena.budget == begun.arena.budget
+    assert seen[-1].arena.generator == "a predictor", "which draws nothing anyway"
+
+
+def test_a_remedy_at_another_rate_differs_in_nothing_else():
+    """B, or what is in its place, is trained at that rate too, once it is asked for; or not, where only ours is."""
+    place, asked = Place("balls", "predictor", budget=Budget(base=1000)), []
+    after = lambda *what, **more: asked.append((*what, more))  # noqa: E731
+    job = Job(arena=place, start=lambda: "slow", seed=0, observing=None, base_of=None, base_after=after)
+    seen = []
+    spy = Method(run=lambda job: seen.append(job) or Trained(params={}, cost=Cost()), refuses=flows_only, setting="x")
+    faster, later = at_rate(spy), recycling_at(spy)
+    faster.run(job)
+    budget = dataclasses.replace(place.budget, base_rate=FAST, tune_rate=FAST)
+    assert seen[0].arena == dataclasses.replace(place, budget=budget) and asked == []
+    assert seen[0].base is None and asked == [(1000, TeacherForcing(), {"rate": FAST})]
+    assert beginning_at(seen[0], 0.5).base is None and asked[1:] == [(500, TeacherForcing(), {"rate": FAST})]
+    same = {"arena": place, "start": job.start, "base_after": after}
+    assert vars(dataclasses.replace(seen[0], **same)) == vars(job)
+    later.run(job)
+    assert seen[1].arena.budget == dataclasses.replace(place.budget, tune_rate=FAST) and seen[1].base == "slow"
+    assert dataclasses.replace(faster, run=spy.run) == dataclasses.replace(later, run=spy.run) == spy
+    assert {"b_plus:fast", "relay_early:fast"} <= COMPARED
+
+
+def test_a_relay_takes_the_place_of_b():
+    """What the recipe began with until its chains ended, at B's price; a policy that costs more is refused."""
+    asked = []
+    generator = Predictor(network=Network(init=lambda key: {}, apply=None), context_frames=2)
+    config = Config()
+    place = Place(
+        "balls",
+        "predictor",
+        generator=generator,
+        budget=Budget(base=1000),
+        choices=config.choices,
+        recycling=config.recycling,
+    )
+    job = Job(
+        arena=place,
+        start=lambda: Trained(params={}, cost=Cost()),
+        seed=0,
+        observing=None,
+        base_of=None,
+        base_after=lambda updates, policy: asked.append((updates, policy)) or Trained(params={}, cost=Cost()),
+    )
+    spy = Method(run=lambda job: job.base)
+    in_recipe(spy, temperature=0.0).run(job)
+    assert asked == [(500, RELAYED.first)] and asked[0][1] == Relay(oldest=8, capacity=2048)
+    with pytest.raises(ValueError, match="Pushforward costs 1.33 of teacher forcing's"):
+        beginning_at(job, 0.5, Pushforward(steps=1))
+
+
+def test_every_family_is_tuned_alike():
+    counts = dict(trials(Config()))
+    assert {counts[family_of(name)] for name in RIVALS} <= {1, 2, 3, 4, 5}
+    assert (counts["ours"], counts["pushforward"]) == (27, 5), "more than four are shown as what they are"
+    assert all(counts[name] == 1 for name in ABLATIONS), "ablations are shown, not chosen from"
+
+
+def test_what_has_one_setting_is_in_the_final_without_a_choice():
+    table = final_table(Config(), {"noise": "noise=0.1"})
+    assert table["noise"].run is REMEDIES["noise=0.1"].run and table["svi_shot"].run is REMEDIES["svi_shot"].run
+    assert table["noise"].setting == "noise=0.1", "cells say which setting their family had"
+    assert "pushforward" not in table, "not chosen yet"
+
+
+def test_unknown_names_are_answered_with_the_nearest():
+    with pytest.raises(ValueError, match="unknown method 'pushforwrd'; nearest: pushforward"):
+        Config(methods=("pushforwrd",))
+    with pytest.raises(ValueError, match=r"unknown worlds \['bals'\]: there are balls"):
+        Config(worlds=("bals",))
+    assert "ours=braked" in smoke().config.methods
+
+
+def test_predictors_are_spared_worlds_of_chance():
+    places = [make() for make in _arenas(Config(), Judging(max_frames=16, rollouts=4))]
+    kinds = {name: [p.kind for p in places if p.world == name] for name in (*WORLDS, *STOCHASTIC, *CROWDED)}
+    assert all(kinds[name] == ["predictor", "flow"] for name in (*WORLDS, *CROWDED))
+    assert [things_in(world) for world in (*WORLDS.values(), *CROWDED.values())] == [1, 1, 1, 1, 2, 2]
+    assert all(kinds[name] == ["flow"] for name in STOCHASTIC)
+    assert all(world.deterministic for world in WORLDS.values())
+    assert not any(world.deterministic for world in STOCHASTIC.values())
+
+
+def test_a_share_takes_what_is_named():
+    share = Share(methods=("noise", "ours=loose"), kinds=("flow",), parts=2, part=1)
+    assert share.does("noise=0.1") and share.does("ours=loose") and not share.does("ours=braked")
+    assert share.wants(PLACES[1]) and not share.wants(PLACES[0])
+    assert [share.takes(n) for n in range(4)] == [False, True, False, True] and not Share(parts=0).takes(0)

@@ -1,0 +1,225 @@
+"""The recipe: plain training learns, and recycling fills its bank from rollouts and trains on."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from recycle_jax.errors.bank import capacity
+from recycle_jax.errors.bank.bank import ErrorBank
+from recycle_jax.errors.reconsidered import Reconsidered
+from recycle_jax.errors.rollout.references import Gate, Recorded
+from recycle_jax.generators.context_noise import second_look
+from recycle_jax.generators.provenance import Provenance
+from recycle_jax.histories.clean import TeacherForcing
+from recycle_jax.histories.memories import bank_of, entries_of
+from recycle_jax.histories.mixture import Mixture
+from recycle_jax.histories.one_step import one_step
+from recycle_jax.histories.recipe import Recycling
+from recycle_jax.histories.relay import Relay
+from recycle_jax.histories.replay import ReplayCases
+from recycle_jax.sharding import make_mesh
+from recycle_jax.training.ema import handed_out
+from recycle_jax.training.loop import Observer, Schedule
+from recycle_jax.training.phases import Adam, Control, recycle_phase, train_phase
+
+
+@pytest.fixture(scope="module")
+def mesh():
+    return make_mesh(jax.devices()[:1])
+
+
+def test_a_phase_learns_the_waves_and_leaves_its_start_alone(tiny, mesh):
+    records, generator = [], tiny.line()
+    start = generator.init(jax.random.key(0))
+    params = train_phase(
+        generator,
+        TeacherForcing(),
+        tiny.Waves(),
+        Schedule(updates=200, rows=8, frames=3, log_every=20),
+        jax.random.key(0),
+        mesh,
+        params=start,
+        adam=Adam(learning_rate=0.05),
+        observer=Observer(log=records.append),
+    )
+    assert records[-1]["loss"] < 0.05 * records[0]["loss"]
+    assert params["newest"] == pytest.approx(2.0 * np.cos(0.5), abs=0.2)
+    assert float(start["newest"]) == np.float32(0.9), "the caller's parameters were donated"
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [Relay(oldest=1, capacity=64), Mixture(parts=((1, one_step(bank=ErrorBank(capacity=64))), (1, TeacherForcing())))],
+    ids=["relay", "one-step errors, mixed"],
+)
+def test_a_policys_bank_that_does_not_fit_is_refused_before_it_is_made(tiny, mesh, monkeypatch, policy):
+    generator, made = tiny.line(), []
+    init = ErrorBank.init
+
+    def seen(bank, entry):
+        state = init(bank, entry)
+        made.append(not isinstance(state.count, jax.core.Tracer))
+        return state
+
+    monkeypatch.setattr(ErrorBank, "init", seen)
+    monkeypatch.setattr(capacity, "_free_bytes", lambda device, here: 4000)
+    schedule = Schedule(updates=2, rows=4, frames=policy.clip_frames(generator))
+    with pytest.raises(MemoryError, match=r"capacity=64 needs .* are free: use capacity=\d+"):
+        train_phase(generator, policy, tiny.Waves(), schedule, jax.random.key(0), mesh)
+    assert not any(made), "it was allocated first"
+
+
+RECYCLING = Recycling(chains=4, oldest=3, harvest_every=2, capacity=8)
+IN_DISGUISE = dataclasses.replace(RECYCLING, disguised_rows=1, case_rows=2, case_weight=0.3)
+
+
+@pytest.mark.parametrize(
+    ("told", "recycling"),
+    [(False, RECYCLING), (True, IN_DISGUISE), (False, dataclasses.replace(RECYCLING, even_rows=True))],
+    ids=["plain", "told, disguised", "even"],
+)
+def test_recycling_fills_its_bank_and_trains_on_it(tiny, mesh, told, recycling):
+    records, generator = [], Provenance(inner=tiny.line()) if told else tiny.line()
+    start = generator.init(jax.random.key(0))
+    state = recycle_phase(
+        generator,
+        start,
+        Recorded(gate=Gate(distance=10.0, mass=10.0)),
+        tiny.Waves(),
+        recycling,
+        Schedule(updates=6, rows=4, frames=3, log_every=2),
+        jax.random.key(0),
+        mesh,
+        observer=Observer(log=records.append),
+    )
+    bank = recycling.bank()
+    assert bank.stats(state.bank)["entries"][0] == 8
+    cases = bank.read(state.bank)
+    newest = np.asarray(cases.ages)[..., -1]
+    assert newest.min() >= 1 and newest.max() <= 3, "ages are those of the recipe"
+    assert set(np.unique(cases.step)) <= {0, 2, 4} and np.all(np.asarray(cases.score) > 0.0)
+    assert all(record["harvest_banked"] > 0 for record in records) and "loss_recycled" in records[-1]
+    assert state.train.params["newest"] != start["newest"]
+
+
+def test_a_relay_beside_recycling_keeps_its_own_memory_and_goes_on_from_a_checkpoint(tiny, mesh, tmp_path):
+    recycling = dataclasses.replace(RECYCLING, relay_rows=2, relay=Relay(oldest=2, capacity=16))
+    generator, bank = tiny.line(), recycling.bank()
+    frames = recycling.policy(bank, generator).clip_frames(generator)
+    assert frames == 2 + 3, "clips reach up to the relay's last target"
+
+    def run(**observer):
+        return recycle_phase(
+            generator,
+            generator.init(jax.random.key(0)),
+            Recorded(gate=Gate(distance=10.0, mass=10.0)),
+            tiny.Waves(),
+            recycling,
+            Schedule(updates=6, rows=8, frames=frames, watch_every=3),
+            jax.random.key(0),
+            mesh,
+            observer=Observer(**observer),
+        )
+
+    whole = run()
+    assert bank.stats(bank_of(whole.bank))["entries"][0] == 8
+    ages = recycling.relay.bank.read(whole.bank.own[-1]).age[0, 0, : int(whole.bank.own[-1].count[0, 0])]
+    assert {1, 2} == set(np.asarray(ages).tolist())
+    beside, cases = (
+        sum(leaf.nbytes for leaf in jax.tree.leaves(tree)) for tree in (whole.bank.own, bank_of(whole.bank).entries)
+    )
+    assert sum(leaf.nbytes for leaf in jax.tree.leaves(entries_of(whole.bank))) == cases + beside > cases
+    half = run(checkpoints=tmp_path, watch=lambda state, harvest: "half of it")
+    again = run(checkpoints=tmp_path)
+    assert (int(half.train.step), int(again.train.step)) == (3, 6)
+    jax.tree.map(np.testing.assert_array_equal, again.bank, whole.bank)
+
+
+def test_even_rows_change_what_is_learned_and_nothing_else(tiny, mesh):
+    """The same batches, keys and errors at first; other weights, so other parameters after the first update."""
+
+    def run(recycling):
+        return recycle_phase(
+            tiny.line(),
+            tiny.line().init(jax.random.key(0)),
+            Recorded(gate=Gate(distance=10.0, mass=10.0)),
+            tiny.Waves(),
+            recycling,
+            Schedule(updates=1, rows=4, frames=3),
+            jax.random.key(0),
+            mesh,
+        )
+
+    plain, even = run(RECYCLING), run(dataclasses.replace(RECYCLING, even_rows=True))
+    jax.tree.map(np.testing.assert_array_equal, even.bank, plain.bank)
+    moments = [jax.tree.leaves(state.train.opt_state) for state in (plain, even)]
+    assert any(not np.allclose(a, b) for a, b in zip(*moments, strict=True))
+
+
+@pytest.mark.parametrize("kept", ["newest", "stale", "foreign"])
+def test_controls_change_whose_errors_are_banked_and_when(tiny, mesh, kept):
+    """A stale bank keeps the tags of its first round; this foreign model makes nothing but zeros."""
+    generator, recycling = tiny.line(), Recycling(chains=4, oldest=3, harvest_every=2, capacity=8)
+    start = generator.init(jax.random.key(0))
+    foreign = jax.tree.map(jnp.zeros_like, start)
+    control = {"newest": Control(), "stale": Control(until=2), "foreign": Control(rolls_out=foreign)}[kept]
+    state = recycle_phase(
+        generator,
+        start,
+        Recorded(gate=Gate(distance=10.0, mass=10.0)),
+        tiny.Waves(),
+        recycling,
+        Schedule(updates=6, rows=4, frames=3),
+        jax.random.key(0),
+        mesh,
+        control=control,
+    )
+    cases = recycling.bank().read(state.bank)
+    assert set(np.unique(cases.step)) <= ({0} if kept == "stale" else {0, 2, 4})
+    newest = np.asarray(cases.context)[..., -1, :, :, :]
+    assert np.all(newest == 0.0) == (kept == "foreign")
+
+
+@pytest.mark.parametrize("renewed", [False, True])
+def test_a_reference_may_be_the_network_in_training(tiny, mesh, renewed):
+    """Who looks at first makes zeros; renewed before every harvest, it makes what the averaged network does."""
+    generator, recycling = tiny.line(), Recycling(chains=4, oldest=3, harvest_every=2, capacity=8)
+    start = generator.init(jax.random.key(0))
+    blind = jax.tree.map(jnp.zeros_like, start)
+    gate = Gate(distance=10.0, mass=1e9)
+    state = recycle_phase(
+        generator,
+        start,
+        Reconsidered(params=blind, look=second_look(generator, 0.1), gate=gate),
+        tiny.Waves(),
+        recycling,
+        Schedule(updates=6, rows=4, frames=3),
+        jax.random.key(0),
+        mesh,
+        renew=(lambda reference, train: reference.replace(params=handed_out(train))) if renewed else None,
+    )
+    targets = np.asarray(recycling.bank().read(state.bank).target)
+    assert np.all(targets == 0.0) == (not renewed)
+
+
+def test_the_policy_shares_the_rows_out(tiny):
+    recycling = Recycling(clean_rows=3, case_rows=1, noise=0.0)
+    policy = recycling.policy(recycling.bank(), tiny.line())
+    assert isinstance(policy, Mixture) and policy.parts[0] == (3, TeacherForcing())
+    assert policy.parts[1] == (1, ReplayCases(bank=recycling.bank()))
+    noisy = Recycling(noise=0.1)
+    assert noisy.policy(noisy.bank(), tiny.line()).parts[0][1].most == 0.1
+
+
+def test_a_capacity_that_shards_cannot_share_is_refused():
+    with pytest.raises(ValueError, match="capacity 10 is not divisible by 4 shards: use 8"):
+        Recycling(capacity=10, shards=4).bank()
+
+
+def test_the_learning_rate_rises_and_falls():
+    optimizer = Adam(learning_rate=1.0, warmup=0.5, floor=0.1).build(4)
+    assert optimizer.init({}) is not None
+    assert Adam().build(1) is not None, "one update is a phase too"
