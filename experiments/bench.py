@@ -28,8 +28,8 @@ import optax
 from rich.console import Console
 from rich.table import Table
 
+from recycle_jax.batch import Batch
 from recycle_jax.cli import parse
-from recycle_jax.data.base import Batch
 from recycle_jax.data.worlds.balls import BouncingBalls
 from recycle_jax.data.worlds.clips import WorldClips
 from recycle_jax.errors.bank.bank import AnySlot, ErrorBank

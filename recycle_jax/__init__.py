@@ -5,7 +5,7 @@ Bring a generator (`Predictor`, `RectifiedFlow`, or your own behind the `Generat
 `Monitor` how long its rollouts stay what real video is.
 """
 
-from recycle_jax.data.base import Batch as Batch
+from recycle_jax.batch import Batch as Batch
 from recycle_jax.data.base import ClipSource as ClipSource
 from recycle_jax.drift.bands import Bands as Bands
 from recycle_jax.drift.bands import calibrate as calibrate

@@ -20,11 +20,10 @@ They agree where nothing is injected into the data end point. Source of (1), (2)
 
 from typing import Protocol, runtime_checkable
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
-from recycle_jax.typing import Frames, RowKeys, Sigma
+from recycle_jax.typing import Frames, Sigma
 
 TIME_SCALE = 1000.0
 SMALLEST_SIGMA = 1e-3
@@ -90,19 +89,3 @@ def euler_schedule(steps: int, shift: float) -> Array:
     if steps < 1:
         raise ValueError(f"steps is {steps}, a sampler needs at least 1: pass steps=1 or more")
     return shift_sigma(jnp.linspace(1.0, 0.0, steps + 1, dtype=jnp.float32), shift)
-
-
-def normal_rows(keys: RowKeys, shape: tuple[int, ...]) -> Array:
-    """Standard normal `[b, *shape]`, each row from its own key, so that a row does not depend on its neighbours."""
-    return jax.vmap(lambda key: jax.random.normal(key, shape, jnp.float32))(keys)
-
-
-def uniform_rows(keys: RowKeys, low: float = 0.0, high: float = 1.0) -> Array:
-    """Uniform `[b]` in [low, high), each row from its own key."""
-    return jax.vmap(lambda key: jax.random.uniform(key, (), jnp.float32, low, high))(keys)
-
-
-def split_rows(keys: RowKeys, count: int) -> tuple[RowKeys, ...]:
-    """Splits every row's key into `count` keys: a tuple of `[b]` keys."""
-    split = jax.vmap(lambda key: jax.random.split(key, count))(keys)
-    return tuple(split[:, i] for i in range(count))

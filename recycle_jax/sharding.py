@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from recycle_jax.typing import PRNGKey, PyTree, RowKeys
+from recycle_jax.typing import PyTree
 
 _DATA = "data"
 
@@ -101,15 +101,3 @@ def sum_over_data(tree: PyTree) -> PyTree:
 def first_row(local: int) -> Array:
     """Global number (int32 scalar) of the first of `local` rows or shards; only inside `shard_over_data`."""
     return lax.axis_index(_DATA).astype(jnp.int32) * local
-
-
-def row_keys(key: PRNGKey, rows: int, first: Array | int = 0) -> RowKeys:
-    """A key for each of `rows` rows, folded with its global number, so that it is the same on any mesh.
-
-    Args:
-        key: the step's key, the same on every device.
-        rows: the number of rows here.
-        first: the global number of the first row here: `first_row(rows)` inside `shard_over_data`.
-    """
-    numbers = jnp.asarray(first, jnp.int32) + jnp.arange(rows, dtype=jnp.int32)
-    return jax.vmap(jax.random.fold_in, (None, 0))(key, numbers)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from recycle_jax import flow_matching as fm
+from recycle_jax import rng
 
 pytestmark = pytest.mark.fast
 
@@ -87,6 +88,6 @@ def test_a_schedule_has_a_step():
 
 def test_a_row_draws_the_same_whatever_its_neighbours():
     keys = jax.random.split(jax.random.key(0), 4)
-    for draw in (lambda k: fm.normal_rows(k, (2, 3)), fm.uniform_rows, lambda k: fm.split_rows(k, 3)[1]):
+    for draw in (lambda k: rng.normal_rows(k, (2, 3)), rng.uniform_rows, lambda k: rng.split_rows(k, 3)[1]):
         together, alone = draw(keys), draw(keys[2:])
         assert jnp.all(together[2:] == alone)

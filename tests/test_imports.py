@@ -16,13 +16,15 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "recycle_jax"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-BASE = {"typing", "sharding", "flow_matching"}
+BASE = {"typing", "batch", "rng", "sharding", "flow_matching"}
 MAY_IMPORT = {
     "typing": set(),
+    "batch": {"typing"},
+    "rng": {"typing"},
     "sharding": {"typing"},
-    "flow_matching": {"typing", "sharding"},
+    "flow_matching": {"typing"},
     "models": BASE,
-    "generators": BASE | {"models", "data"},
+    "generators": BASE | {"models"},
     "rollout": BASE | {"generators", "data"},
     "errors": BASE | {"generators", "rollout", "data"},
     "histories": BASE | {"generators", "rollout", "errors", "data"},

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType
 
-from recycle_jax import sharding
+from recycle_jax import rng, sharding
 from recycle_jax.sharding import ROLES
 
 
@@ -36,7 +36,7 @@ def test_the_one_path_serves_one_device(mesh):
 
 def test_row_keys_do_not_depend_on_where_a_row_is():
     key = jax.random.key(3)
-    whole = jax.random.key_data(sharding.row_keys(key, 8))
-    half = jax.random.key_data(sharding.row_keys(key, 4, first=jnp.int32(4)))
+    whole = jax.random.key_data(rng.row_keys(key, 8))
+    half = jax.random.key_data(rng.row_keys(key, 4, first=jnp.int32(4)))
     np.testing.assert_array_equal(whole[4:], half)
     assert len(np.unique(whole, axis=0)) == 8

@@ -15,8 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.comparison.task import Judge
+from recycle_jax.batch import Batch
 from recycle_jax.data.arrays import ArrayClips
-from recycle_jax.data.base import Batch, ClipSource
+from recycle_jax.data.base import ClipSource
 from recycle_jax.data.worlds.base import DecodableWorld, IdentifyingWorld, identify, project
 from recycle_jax.data.worlds.clips import WorldClips
 from recycle_jax.data.worlds.measure import half_pixel_distance

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import jax.numpy as jnp
 import numpy as np
 
-from recycle_jax.data.base import Batch
+from recycle_jax.batch import Batch
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

@@ -17,7 +17,7 @@ from typing import Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 
-from recycle_jax import flow_matching as fm
+from recycle_jax import rng
 from recycle_jax.typing import Frames, RowKeys
 
 
@@ -41,7 +41,7 @@ class PhaseRandomised:
     def __call__(self, error: Frames, keys: RowKeys) -> Frames:
         """The phases are those of white noise, so that what comes back is real."""
         axes = (1, 2, 3)
-        phase = jnp.angle(jnp.fft.fftn(fm.normal_rows(keys, (*error.shape[1:4], 1)), axes=axes))
+        phase = jnp.angle(jnp.fft.fftn(rng.normal_rows(keys, (*error.shape[1:4], 1)), axes=axes))
         turned = jnp.fft.fftn(error, axes=axes) * jax.lax.complex(jnp.cos(phase), jnp.sin(phase))
         return self.amplitude * jnp.real(jnp.fft.ifftn(turned, axes=axes)).astype(error.dtype)
 

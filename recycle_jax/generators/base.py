@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from flax import struct
 from jax import Array
 
-from recycle_jax.data.base import Batch
+from recycle_jax.batch import Batch
 from recycle_jax.flow_matching import Target, paper_target
 from recycle_jax.typing import ContextLevel, Frames, Params, PRNGKey, PyTree, RowFlags, RowKeys, Rows, Sigma
 

@@ -23,7 +23,7 @@ from typing import Any, cast
 import jax.numpy as jnp
 from jax import Array
 
-from recycle_jax import flow_matching as fm
+from recycle_jax import rng
 from recycle_jax.generators.base import Generator, anchors_of, slide
 from recycle_jax.generators.wrapper import Wrapper
 from recycle_jax.models.base import Network
@@ -64,8 +64,8 @@ class ContextNoise(Wrapper):
         """One chunk from a noised context, and the context without noise slid on by it."""
         seen = carry
         if self.added:
-            keys, of_noise = fm.split_rows(keys, 2)
-            seen = carry + self.added * fm.normal_rows(of_noise, carry.shape[1:])
+            keys, of_noise = rng.split_rows(keys, 2)
+            seen = carry + self.added * rng.normal_rows(of_noise, carry.shape[1:])
         generator = self._telling
         _, chunk = generator.step(params, generator.begin(params, seen, condition), keys, condition)
         return slide(carry, chunk), chunk

@@ -21,7 +21,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from recycle_jax import flow_matching as fm
+from recycle_jax import rng
 from recycle_jax.generators.base import Example, Fit, Generator, Levels, anchors_of, slide
 from recycle_jax.models.base import Network
 from recycle_jax.typing import Frames, Params, PRNGKey, PyTree, RowKeys, Sigma
@@ -90,7 +90,7 @@ def washing(
         raise ValueError(f"levels is {levels}, must fall and stay above 0: sort them, such as (0.3, 0.1)")
 
     def clean(params: Params, window: Frames, keys: RowKeys, condition: PyTree) -> Frames:
-        noisy = window + levels[0] * fm.normal_rows(keys, window.shape[1:])
+        noisy = window + levels[0] * rng.normal_rows(keys, window.shape[1:])
         for level, lower in zip(levels, below, strict=True):
             washed = network.apply(params, noisy, jnp.full(window.shape[0], level, window.dtype), condition)
             noisy = washed + (lower / level) * (noisy - washed)
@@ -168,7 +168,7 @@ class Corrected:
 
     def step(self, params: Params, carry: Frames, keys: RowKeys, condition: PyTree) -> tuple[Frames, Frames]:
         """Equation (1); the chunk is the cleaned one."""
-        of_inner, of_cleaner = fm.split_rows(keys, 2)
+        of_inner, of_cleaner = rng.split_rows(keys, 2)
         start = self.inner.begin(params["inner"], carry[:, -self.inner.context_frames :], condition)
         _, made = self.inner.step(params["inner"], start, of_inner, condition)
         window = jnp.concatenate([carry, made], axis=1)[:, -self.cleaner.frames :]

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from recycle_jax import flow_matching as fm
+from recycle_jax import rng
 from recycle_jax.generators.base import Example, Fit, Generator, Levels, anchors_of, slide
 from recycle_jax.typing import Frames, Params, PRNGKey, PyTree, RowKeys, Sigma
 
@@ -80,7 +80,7 @@ class Hierarchical:
 
     def corruption(self, keys: RowKeys, chunk: Frames) -> Levels:
         """Each generator's own, of its own frames."""
-        of_key, of_between = fm.split_rows(keys, 2)
+        of_key, of_between = rng.split_rows(keys, 2)
         key, between = self.key.corruption(of_key, chunk[:, -1:]), self.between.corruption(of_between, chunk[:, :-1])
         return Levels(sigma=_joined(between.sigma, key.sigma), noise=_joined(between.noise, key.noise))
 
@@ -121,7 +121,7 @@ class Hierarchical:
 
     def step(self, params: Params, carry: Frames, keys: RowKeys, condition: PyTree) -> tuple[Frames, Frames]:
         """The keyframe by (1), then the frames before it by (2)."""
-        of_key, of_between = fm.split_rows(keys, 2)
+        of_key, of_between = rng.split_rows(keys, 2)
         keyframe = _only_chunk(self.key, params["key"], self._keyframes(carry), of_key, condition)
         ends = _joined(self._history(carry), keyframe)
         between = _only_chunk(self.between, params["between"], ends, of_between, condition)

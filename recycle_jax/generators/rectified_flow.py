@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from recycle_jax import flow_matching as fm
+from recycle_jax import rng
 from recycle_jax.generators.base import Example, Fit, Levels, require_same_shape, slide
 from recycle_jax.generators.stepping import take_steps
 from recycle_jax.models.base import Network
@@ -87,11 +88,11 @@ class RectifiedFlow:
 
     def corruption(self, keys: RowKeys, chunk: Frames) -> Levels:
         """One shifted uniform sigma a row, the same for all frames of the chunk."""
-        of_sigma, of_noise = fm.split_rows(keys, 2)
-        sigma = fm.shift_sigma(fm.uniform_rows(of_sigma), self.shift)
+        of_sigma, of_noise = rng.split_rows(keys, 2)
+        sigma = fm.shift_sigma(rng.uniform_rows(of_sigma), self.shift)
         return Levels(
             sigma=jnp.broadcast_to(sigma[:, None], chunk.shape[:2]),
-            noise=fm.normal_rows(of_noise, chunk.shape[1:]),
+            noise=rng.normal_rows(of_noise, chunk.shape[1:]),
         )
 
     def fit(self, params: Params, example: Example) -> Fit:
@@ -116,7 +117,7 @@ class RectifiedFlow:
 
     def step(self, params: Params, carry: Frames, keys: RowKeys, condition: PyTree) -> tuple[Frames, Frames]:
         """Samples one chunk with `steps` Euler steps from fresh noise of the temperature's strength."""
-        noise = self.temperature * fm.normal_rows(keys, (self.chunk_frames, *carry.shape[2:]))
+        noise = self.temperature * rng.normal_rows(keys, (self.chunk_frames, *carry.shape[2:]))
         chunk = self._solved(params, noise, fm.euler_schedule(self.steps, self.shift), carry, condition)
         return slide(carry, chunk), chunk
 

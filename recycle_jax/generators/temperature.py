@@ -16,7 +16,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from recycle_jax.data.base import Batch
+from recycle_jax.batch import Batch
 from recycle_jax.generators.base import Generator, split_clip
 from recycle_jax.generators.predictor import Predictor
 from recycle_jax.generators.rectified_flow import RectifiedFlow

@@ -11,8 +11,8 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from recycle_jax import flow_matching as fm
-from recycle_jax.data.base import Batch
+from recycle_jax import rng
+from recycle_jax.batch import Batch
 from recycle_jax.generators.base import Generator, anchors_of
 from recycle_jax.histories.base import Aux, Calls, Drawn, ExamplePolicy, require_frames
 from recycle_jax.histories.pushforward import frames_from
@@ -63,7 +63,7 @@ class AnchoredHistory(ExamplePolicy):
     def examples(self, params: Params, generator: Generator, bank: PyTree, batch: Batch, keys: RowKeys) -> Drawn:
         """The inner policy's examples, of clips with frames left out behind the anchors."""
         require_frames(batch, self.clip_frames(generator), f"anchors {self.reach} frames back", "lower reach")
-        of_place, of_inner = fm.split_rows(keys, 2)
+        of_place, of_inner = rng.split_rows(keys, 2)
         out = jax.vmap(lambda key: jax.random.randint(key, (), 0, self.reach + 1))(of_place)
         anchored = self._leaving_out(generator, batch, out)
         return self.inner.examples(params, generator, bank, anchored, of_inner)
@@ -71,7 +71,7 @@ class AnchoredHistory(ExamplePolicy):
     def record(self, bank: PyTree, aux: Aux, keys: RowKeys, step: Scalar, fine: Scalar) -> PyTree:
         """The inner policy's."""
         # Split as in `examples`: the inner policy draws from its keys again what it drew there.
-        _, of_inner = fm.split_rows(keys, 2)
+        _, of_inner = rng.split_rows(keys, 2)
         return self.inner.record(bank, aux, of_inner, step, fine)
 
     def _leaving_out(self, generator: Generator, batch: Batch, out: RowInts) -> Batch:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from flax import struct
 from jax import Array
 
-from recycle_jax.data.base import Batch
+from recycle_jax.batch import Batch
 from recycle_jax.generators.base import Example, Generator
 from recycle_jax.typing import Frames, Params, PRNGKey, PyTree, RowFlags, RowKeys, Scalar, Sigma
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from recycle_jax.data.base import Batch
+from recycle_jax.batch import Batch
 from recycle_jax.generators.base import Generator, clean_example
 from recycle_jax.histories.base import Drawn, ExamplePolicy, all_clean
 from recycle_jax.typing import Params, PyTree, RowKeys

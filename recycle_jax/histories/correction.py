@@ -21,8 +21,8 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from recycle_jax import flow_matching as fm
-from recycle_jax.data.base import Batch
+from recycle_jax import rng
+from recycle_jax.batch import Batch
 from recycle_jax.errors.bank.bank import ErrorBank
 from recycle_jax.errors.bank.storage import BankState
 from recycle_jax.errors.rollout.harvest import Case
@@ -77,14 +77,14 @@ class CorrectionFromCases(_Windows):
     def examples(self, params: Params, generator: Generator, bank: PyTree, batch: Batch, keys: RowKeys) -> Drawn:
         """Cases under their own condition, and real windows where the row's shard has none."""
         del params
-        of_fit, of_draw, of_cleaned = fm.split_rows(keys, 3)
+        of_fit, of_draw, of_cleaned = rng.split_rows(keys, 3)
         case, found, _ = draw_cases(self.bank, bank, of_draw)
         real, chunk = real_window(generator, batch), generator.chunk_frames
         _require_same_frames(case, real)
         clean = choose_rows(found, case.clean_context.astype(real.dtype), real)
         window = choose_rows(found, case.context.astype(real.dtype), real)
         half = jnp.concatenate([clean[:, :-chunk], window[:, -chunk:]], axis=1)
-        window = choose_rows(fm.uniform_rows(of_cleaned) < self.cleaned, half, window)
+        window = choose_rows(rng.uniform_rows(of_cleaned) < self.cleaned, half, window)
         condition = jax.tree.map(lambda own, other: choose_rows(found, own, other), case.condition, batch.condition)
         there = dataclasses.replace(batch, condition=condition)
         example = window_example(generator, there, window, clean[:, -chunk:], of_fit)

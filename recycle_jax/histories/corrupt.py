@@ -19,8 +19,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from recycle_jax import flow_matching as fm
-from recycle_jax.data.base import Batch
+from recycle_jax import rng
+from recycle_jax.batch import Batch
 from recycle_jax.errors.one_step.inject import require_probability
 from recycle_jax.generators.base import Generator, clean_example
 from recycle_jax.histories.base import Drawn, ExamplePolicy
@@ -90,7 +90,7 @@ class CorruptedHistory(ExamplePolicy):
     def examples(self, params: Params, generator: Generator, bank: PyTree, batch: Batch, keys: RowKeys) -> Drawn:
         """The batch with its context frames corrupted."""
         del params, bank
-        of_fit, of_frames = fm.split_rows(keys, 2)
+        of_fit, of_frames = rng.split_rows(keys, 2)
         context, touched = self.corrupt(batch.clip[:, : generator.context_frames], of_frames)
         example = clean_example(generator, batch, of_fit, context=context)
         return Drawn(example=example, clean=~touched.any(axis=1), found=jnp.ones(len(keys), bool))

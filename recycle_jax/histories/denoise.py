@@ -14,8 +14,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from recycle_jax import flow_matching as fm
-from recycle_jax.data.base import Batch
+from recycle_jax import rng
+from recycle_jax.batch import Batch
 from recycle_jax.generators.base import Example, Generator
 from recycle_jax.histories.base import Drawn, ExamplePolicy, all_clean
 from recycle_jax.typing import Frames, Params, PyTree, RowKeys, Rows
@@ -47,11 +47,11 @@ class DenoiseWindows(ExamplePolicy):
     def examples(self, params: Params, generator: Generator, bank: PyTree, batch: Batch, keys: RowKeys) -> Drawn:
         """The first `context_frames` frames of each clip, noised, with themselves as target."""
         del params, bank
-        of_level, of_mix, of_white, of_smooth = fm.split_rows(keys, 4)
+        of_level, of_mix, of_white, of_smooth = rng.split_rows(keys, 4)
         window = batch.clip[:, : generator.context_frames]
-        level = self.least * jnp.exp(fm.uniform_rows(of_level) * math.log(self.most / self.least))
-        mix = fm.uniform_rows(of_mix)[:, None, None, None, None]
-        noise = (1.0 - mix) * fm.normal_rows(of_white, window.shape[1:])
+        level = self.least * jnp.exp(rng.uniform_rows(of_level) * math.log(self.most / self.least))
+        mix = rng.uniform_rows(of_mix)[:, None, None, None, None]
+        noise = (1.0 - mix) * rng.normal_rows(of_white, window.shape[1:])
         noise += mix * smooth_noise(of_smooth, window, self.block)
         noise /= jnp.sqrt(jnp.square(1.0 - mix) + jnp.square(mix))
         return all_clean(
@@ -71,6 +71,6 @@ class DenoiseWindows(ExamplePolicy):
 def smooth_noise(keys: RowKeys, like: Frames, block: int) -> Frames:
     """Unit-variance noise that varies over about `block` pixels, independent from frame to frame."""
     b, t, h, w, c = like.shape
-    coarse = fm.normal_rows(keys, (t, -(-h // block), -(-w // block), c))
+    coarse = rng.normal_rows(keys, (t, -(-h // block), -(-w // block), c))
     smooth = jax.image.resize(coarse, like.shape, "linear")
     return smooth / jnp.std(smooth, axis=(1, 2, 3, 4), keepdims=True)

@@ -15,7 +15,8 @@ import dataclasses
 import jax
 
 from recycle_jax import flow_matching as fm
-from recycle_jax.data.base import Batch
+from recycle_jax import rng
+from recycle_jax.batch import Batch
 from recycle_jax.generators.base import Generator, clean_example
 from recycle_jax.histories.base import Drawn, ExamplePolicy, all_clean
 from recycle_jax.typing import Params, PyTree, RowKeys
@@ -41,8 +42,8 @@ class DiffusionForcing(ExamplePolicy):
     def examples(self, params: Params, generator: Generator, bank: PyTree, batch: Batch, keys: RowKeys) -> Drawn:
         """The batch with every context frame noised to its own level."""
         del params, bank
-        of_fit, of_level, of_noise = fm.split_rows(keys, 3)
+        of_fit, of_level, of_noise = rng.split_rows(keys, 3)
         context = batch.clip[:, : generator.context_frames]
         level = self.most * jax.vmap(lambda key: jax.random.uniform(key, context.shape[1:2], context.dtype))(of_level)
-        noised = fm.interpolate(context, fm.normal_rows(of_noise, context.shape[1:]), level)
+        noised = fm.interpolate(context, rng.normal_rows(of_noise, context.shape[1:]), level)
         return all_clean(clean_example(generator, batch, of_fit, context=noised, level=level))

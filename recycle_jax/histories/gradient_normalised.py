@@ -14,7 +14,7 @@ import dataclasses
 
 import jax.numpy as jnp
 
-from recycle_jax.data.base import Batch
+from recycle_jax.batch import Batch
 from recycle_jax.errors.rollout.references import displaced
 from recycle_jax.generators.base import Generator
 from recycle_jax.histories.base import Aux, Calls, Drawn, ExamplePolicy

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from recycle_jax.data.base import Batch
+from recycle_jax.batch import Batch
 from recycle_jax.generators.base import Generator
 from recycle_jax.histories.base import Aux, Calls, Drawn, ExamplePolicy
 from recycle_jax.histories.memories import Memories

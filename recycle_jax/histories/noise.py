@@ -6,8 +6,8 @@ arXiv 2408.14837, section 3.2.1 (there in 10 buckets; here embedded as a number)
 
 import dataclasses
 
-from recycle_jax import flow_matching as fm
-from recycle_jax.data.base import Batch
+from recycle_jax import rng
+from recycle_jax.batch import Batch
 from recycle_jax.generators.base import Generator, clean_example, own_level_of
 from recycle_jax.histories.base import Drawn, ExamplePolicy, all_clean
 from recycle_jax.typing import Frames, Params, PyTree, RowKeys, Rows
@@ -15,7 +15,7 @@ from recycle_jax.typing import Frames, Params, PyTree, RowKeys, Rows
 
 def noisy_context(context: Frames, level: Rows, keys: RowKeys) -> Frames:
     """`context + level * eps`."""
-    return context + level[:, None, None, None, None] * fm.normal_rows(keys, context.shape[1:])
+    return context + level[:, None, None, None, None] * rng.normal_rows(keys, context.shape[1:])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,8 +38,8 @@ class NoiseAugmentation(ExamplePolicy):
     def examples(self, params: Params, generator: Generator, bank: PyTree, batch: Batch, keys: RowKeys) -> Drawn:
         """The batch with its history noised."""
         del params, bank
-        of_fit, of_level, of_noise = fm.split_rows(keys, 3)
-        level = fm.uniform_rows(of_level, 0.0, self.most)
+        of_fit, of_level, of_noise = rng.split_rows(keys, 3)
+        level = rng.uniform_rows(of_level, 0.0, self.most)
         context = batch.clip[:, : generator.context_frames]
         noised = noisy_context(context, level, of_noise)
         if self.disguised:

@@ -18,7 +18,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from recycle_jax import flow_matching as fm
-from recycle_jax.data.base import Batch
+from recycle_jax import rng
+from recycle_jax.batch import Batch
 from recycle_jax.errors.bank.bank import AnySlot, ErrorBank
 from recycle_jax.errors.bank.bank import Drawn as DrawnEntries
 from recycle_jax.errors.bank.slots import OneSlot, SlotMap
@@ -45,7 +46,7 @@ class _Keys(NamedTuple):
 
     @classmethod
     def of(cls, keys: RowKeys) -> "_Keys":
-        return cls(*fm.split_rows(keys, len(cls._fields)))
+        return cls(*rng.split_rows(keys, len(cls._fields)))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

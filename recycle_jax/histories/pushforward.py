@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from recycle_jax import flow_matching as fm
-from recycle_jax.data.base import Batch
+from recycle_jax import rng
+from recycle_jax.batch import Batch
 from recycle_jax.generators.base import Generator, clean_example, own_level_of
 from recycle_jax.histories.base import Calls, Drawn, ExamplePolicy, require_frames
 from recycle_jax.typing import Frames, Params, PyTree, RowKeys
@@ -44,7 +44,7 @@ class Pushforward(ExamplePolicy):
         del bank
         context_frames, chunk = generator.context_frames, generator.chunk_frames
         require_frames(batch, self.clip_frames(generator), f"{self.steps} pushforward steps", "lower steps")
-        of_fit, of_age, of_roll = fm.split_rows(keys, 3)
+        of_fit, of_age, of_roll = rng.split_rows(keys, 3)
         rolled = rolled_clip(params, generator, batch, of_roll, self.steps)
         age = jax.vmap(lambda k: jax.random.randint(k, (), 0, self.steps + 1))(of_age)
         example = clean_example(

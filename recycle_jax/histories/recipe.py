@@ -20,7 +20,7 @@ at which speeds are learned by then ("The rate at which recycling learns", "What
 
 import dataclasses
 
-from recycle_jax.data.base import Batch
+from recycle_jax.batch import Batch
 from recycle_jax.errors.bank.bank import AnySlot, ErrorBank
 from recycle_jax.errors.bank.capacity import in_a_shard
 from recycle_jax.errors.bank.draws import DrawRule, OwnDomain

@@ -18,8 +18,8 @@ import jax.numpy as jnp
 from flax import struct
 from jax import Array
 
-from recycle_jax import flow_matching as fm
-from recycle_jax.data.base import Batch
+from recycle_jax import rng
+from recycle_jax.batch import Batch
 from recycle_jax.errors.bank.bank import AnySlot, ErrorBank
 from recycle_jax.errors.bank.capacity import in_a_shard
 from recycle_jax.errors.bank.storage import BankState
@@ -95,7 +95,7 @@ class Relay(ExamplePolicy):
         """Recorded and predicted histories, and the recorded chunk after them, under the condition of their clip."""
         del params
         require_frames(batch, self.clip_frames(generator), f"ages up to {self.oldest}", "lower oldest")
-        of_fit, of_draw, of_share = fm.split_rows(keys, 3)
+        of_fit, of_draw, of_share = rng.split_rows(keys, 3)
         leg, target, taken, found = self._draw(generator, bank, batch, of_draw, of_share)
         level = own_level_of(generator) * taken.astype(jnp.float32)
         own = {"context": leg.context, "x0": target, "level": level, "condition": leg.condition}

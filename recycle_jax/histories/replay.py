@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from recycle_jax import flow_matching as fm
-from recycle_jax.data.base import Batch
+from recycle_jax import rng
+from recycle_jax.batch import Batch
 from recycle_jax.errors.bank.bank import AnySlot, ErrorBank
 from recycle_jax.errors.bank.draws import DrawRule, OwnDomain
 from recycle_jax.errors.controls import Remake
@@ -73,7 +73,7 @@ class ReplayCases(ExamplePolicy):
     def examples(self, params: Params, generator: Generator, bank: PyTree, batch: Batch, keys: RowKeys) -> Drawn:
         """Cases where the bank has them, clean rows elsewhere."""
         del params
-        of_fit, of_draw, of_level, of_noise, of_remake = fm.split_rows(keys, 5)
+        of_fit, of_draw, of_level, of_noise, of_remake = rng.split_rows(keys, 5)
         case, found, weight = draw_cases(self.bank, bank, of_draw, self.rule)
         context, x0 = split_clip(batch.clip, generator.context_frames, generator.chunk_frames)
         context = choose_rows(found, self._history(case, of_remake).astype(context.dtype), context)
@@ -101,7 +101,7 @@ class ReplayCases(ExamplePolicy):
         """The context with its errors remade, then scaled, then taken from some frames."""
         if self.remake is None and self.strongest == 1.0 and not self.mended:
             return case.context
-        of_remake, of_strength, of_mending = fm.split_rows(keys, 3)
+        of_remake, of_strength, of_mending = rng.split_rows(keys, 3)
         clean = case.clean_context.astype(jnp.float32)
         error = case.context.astype(jnp.float32) - clean
         if self.remake is not None:
@@ -137,7 +137,7 @@ class AddErrors(ExamplePolicy):
     def examples(self, params: Params, generator: Generator, bank: PyTree, batch: Batch, keys: RowKeys) -> Drawn:
         """The batch with errors on its contexts; rows for which the bank has none stay clean."""
         del params
-        of_fit, of_draw, of_level, of_noise = fm.split_rows(keys, 4)
+        of_fit, of_draw, of_level, of_noise = rng.split_rows(keys, 4)
         rule = self.rule.for_rows(batch.domain) if isinstance(self.rule, OwnDomain) else self.rule
         case, found, weight = draw_cases(self.bank, bank, of_draw, rule)
         context, _ = split_clip(batch.clip, generator.context_frames, generator.chunk_frames)
@@ -154,7 +154,7 @@ class AddErrors(ExamplePolicy):
 
 def _levels(keys: RowKeys, most: float) -> Rows:
     """`U(0, most)` `[b]`, zeros where no noise is asked for."""
-    return fm.uniform_rows(keys, 0.0, most) if most else jnp.zeros(len(keys), jnp.float32)
+    return rng.uniform_rows(keys, 0.0, most) if most else jnp.zeros(len(keys), jnp.float32)
 
 
 def draw_cases(

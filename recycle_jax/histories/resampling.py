@@ -22,7 +22,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from recycle_jax import flow_matching as fm
-from recycle_jax.data.base import Batch
+from recycle_jax import rng
+from recycle_jax.batch import Batch
 from recycle_jax.generators.base import Generator, clean_example, own_levels, slide
 from recycle_jax.histories.base import Calls, Drawn, ExamplePolicy, require_frames
 from recycle_jax.typing import Frames, Params, PyTree, RowKeys, Rows
@@ -72,7 +73,7 @@ class ResamplingForcing(ExamplePolicy):
         del bank
         resampler = _resampler(generator)
         require_frames(batch, self.clip_frames(generator), "resampling a context", "shorten the context")
-        of_fit, of_level, of_noise = fm.split_rows(keys, 3)
+        of_fit, of_level, of_noise = rng.split_rows(keys, 3)
         sigma = resampling_level(of_level, self.shift)
         resample = _at_once if self.one_pass else _in_turn
         frozen = jax.lax.stop_gradient(params)
@@ -86,7 +87,7 @@ class ResamplingForcing(ExamplePolicy):
 
 def resampling_level(keys: RowKeys, shift: float) -> Rows:
     """Equation (1), `[b]` in (0, 1)."""
-    return fm.shift_sigma(jax.nn.sigmoid(fm.normal_rows(keys, ())), shift)
+    return fm.shift_sigma(jax.nn.sigmoid(rng.normal_rows(keys, ())), shift)
 
 
 def _resampler(generator: Generator) -> Resampler:
@@ -138,7 +139,7 @@ def _chunk(clip: Frames, generator: Generator, i: Array) -> Frames:
 
 
 def _noised(chunk: Frames, sigma: Rows, keys: RowKeys) -> Frames:
-    noise = fm.normal_rows(keys, chunk.shape[1:])
+    noise = rng.normal_rows(keys, chunk.shape[1:])
     return fm.interpolate(chunk, noise, jnp.broadcast_to(sigma[:, None], chunk.shape[:2]))
 
 

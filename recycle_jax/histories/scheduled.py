@@ -15,8 +15,8 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from recycle_jax import flow_matching as fm
-from recycle_jax.data.base import Batch
+from recycle_jax import rng
+from recycle_jax.batch import Batch
 from recycle_jax.errors.one_step.inject import require_probability
 from recycle_jax.generators.base import Generator, clean_example, own_levels
 from recycle_jax.histories.base import Aux, Calls, Drawn, ExamplePolicy, require_frames
@@ -57,7 +57,7 @@ class ScheduledSampling(ExamplePolicy):
     def examples(self, params: Params, generator: Generator, bank: PyTree, batch: Batch, keys: RowKeys) -> Drawn:
         """The last context and chunk of each clip, own frames put into the context."""
         require_frames(batch, self.clip_frames(generator), "scheduled sampling", "shorten the context")
-        of_fit, of_choice, of_step = fm.split_rows(keys, 3)
+        of_fit, of_choice, of_step = rng.split_rows(keys, 3)
         own = one_step_history(params, generator, batch, of_step)
         share = self.share * progress(self.ramp, bank)
         frames, skipped = generator.context_frames, context_chunks(generator) * generator.chunk_frames

@@ -20,8 +20,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from recycle_jax import flow_matching as fm
-from recycle_jax.data.base import Batch
+from recycle_jax import rng
+from recycle_jax.batch import Batch
 from recycle_jax.generators.base import Fit, Generator, clean_example, go_on, own_levels, slide
 from recycle_jax.generators.predictor import Predictor
 from recycle_jax.generators.stepping import take_steps
@@ -104,7 +104,7 @@ class Unrolled(ExamplePolicy):
 
     def _rollout(self, params: Params, generator: Generator, bank: PyTree, batch: Batch, keys: RowKeys) -> _Step:
         """All K steps, stacked on a new first axis."""
-        of_fit, of_sample = fm.split_rows(keys, 2)
+        of_fit, of_sample = rng.split_rows(keys, 2)
         length = 1 + jnp.floor(progress(self.ramp, bank) * (self.steps - 1)).astype(jnp.int32)
 
         def step(context: Frames, i: Array, fresh: Array) -> _Step:

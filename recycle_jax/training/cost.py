@@ -20,7 +20,7 @@ import jax.numpy as jnp
 
 from experiments.comparison.baselines.codebook import quantise
 from experiments.comparison.baselines.discretised import Discretised
-from recycle_jax.data.base import Batch
+from recycle_jax.batch import Batch
 from recycle_jax.generators.base import Generator, clean_example
 from recycle_jax.histories.base import HistoryPolicy
 from recycle_jax.typing import Params

@@ -7,12 +7,13 @@ import jax.numpy as jnp
 from jax import Array
 from jax.sharding import Mesh
 
-from recycle_jax.data.base import Batch
+from recycle_jax.batch import Batch
 from recycle_jax.errors.bank.bank import ErrorBank
 from recycle_jax.errors.bank.storage import BankState
 from recycle_jax.errors.rollout.harvest import Chains, Harvest
 from recycle_jax.errors.rollout.references import Reference
-from recycle_jax.sharding import ROLES, first_row, named, row_keys, shard_over_data, sum_over_data
+from recycle_jax.rng import row_keys
+from recycle_jax.sharding import ROLES, first_row, named, shard_over_data, sum_over_data
 from recycle_jax.typing import Params, PRNGKey, Scalar
 
 HarvestProgram = Callable[

@@ -18,7 +18,8 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from recycle_jax.data.base import Batch, ClipSource
+from recycle_jax.batch import Batch
+from recycle_jax.data.base import ClipSource
 from recycle_jax.errors.bank.capacity import allocate, check_memory
 from recycle_jax.errors.controls import Remake
 from recycle_jax.errors.rollout.references import Reference

@@ -14,10 +14,11 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from recycle_jax.data.base import Batch
+from recycle_jax.batch import Batch
 from recycle_jax.generators.base import Generator
 from recycle_jax.histories.base import HistoryPolicy
-from recycle_jax.sharding import ROLES, first_row, mean_over_data, named, row_keys, shard_over_data
+from recycle_jax.rng import row_keys
+from recycle_jax.sharding import ROLES, first_row, mean_over_data, named, shard_over_data
 from recycle_jax.training.state import TrainState
 from recycle_jax.typing import PyTree, Scalar
 

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from recycle_jax.data.base import Batch
+from recycle_jax.batch import Batch
 from recycle_jax.drift.gain import gain
 from recycle_jax.errors.bank.bank import ErrorBank
 from recycle_jax.generators.base import Generator, clean_example, go_on, split_clip

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from recycle_jax import sharding
+from recycle_jax import rng, sharding
 from recycle_jax.errors.bank import capacity
 from recycle_jax.errors.bank.bank import AnySlot, ErrorBank
 from recycle_jax.errors.bank.replacement import Nearest, Ring
@@ -34,7 +34,7 @@ def step_on(mesh, bank):
     """Draw in a slot and in any slot, then insert: what a correction step does with the bank."""
 
     def step(state, error, slot, key, number):
-        keys = sharding.row_keys(key, slot.shape[0], sharding.first_row(slot.shape[0]))
+        keys = rng.row_keys(key, slot.shape[0], sharding.first_row(slot.shape[0]))
         drawn = bank.draw(state, keys, slot)
         other = bank.draw(state, keys, AnySlot(allowed=jnp.asarray([True, False, True])))
         error = error + 0.5 * jnp.where(drawn.found, 1.0, 0.0)[:, None, None]

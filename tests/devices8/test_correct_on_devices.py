@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from recycle_jax.data.base import Batch
+from recycle_jax.batch import Batch
 from recycle_jax.errors.bank.bank import ErrorBank
 from recycle_jax.errors.bank.capacity import allocate
 from recycle_jax.errors.one_step.algebra import ResidualEntry
@@ -29,7 +29,8 @@ from recycle_jax.histories.recipe import Recycling
 from recycle_jax.histories.relay import Relay
 from recycle_jax.histories.replay import ReplayCases
 from recycle_jax.models.conv import frame_unet
-from recycle_jax.sharding import ROLES, first_row, make_mesh, place, row_keys, shard_over_data
+from recycle_jax.rng import row_keys
+from recycle_jax.sharding import ROLES, first_row, make_mesh, place, shard_over_data
 from recycle_jax.training.harvest_step import make_harvest
 from recycle_jax.training.phases import Adam
 from recycle_jax.training.state import init_state

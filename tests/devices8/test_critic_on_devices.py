@@ -7,7 +7,7 @@ import pytest
 
 from experiments.comparison.baselines.adversarial import AdversarialSelfForcing
 from experiments.comparison.baselines.critic_network import window_critic
-from recycle_jax.data.base import Batch
+from recycle_jax.batch import Batch
 from recycle_jax.generators.predictor import Predictor
 from recycle_jax.models.base import Network
 from recycle_jax.sharding import ROLES, make_mesh, place

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from recycle_jax import sharding
+from recycle_jax import rng, sharding
 from recycle_jax.errors.bank import capacity
 from recycle_jax.errors.bank.bank import ErrorBank
 from recycle_jax.errors.bank.draws import Balanced, Prioritised
@@ -44,7 +44,7 @@ def step_on(devices, bank):
 
     def step(state, error, key):
         rows = error.shape[0]
-        keys = sharding.row_keys(key, rows, sharding.first_row(rows))
+        keys = rng.row_keys(key, rows, sharding.first_row(rows))
         drawn = tuple(bank.draw(state, keys, rule) for rule in RULES)
         entry = {
             "error": error,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from recycle_jax.data.base import Batch
+from recycle_jax.batch import Batch
 from recycle_jax.generators.adapt import fixed, from_context, from_noisy, function_network, module_network
 from recycle_jax.generators.base import Generator, clean_example
 from recycle_jax.generators.predictor import Predictor

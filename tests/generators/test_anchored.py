@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from recycle_jax.data.base import Batch
+from recycle_jax.batch import Batch
 from recycle_jax.generators.anchored import Anchored
 from recycle_jax.generators.base import Generator, anchors_of, clean_example
 from recycle_jax.generators.predictor import Predictor

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from recycle_jax import flow_matching as fm
-from recycle_jax.data.base import Batch
+from recycle_jax import rng
+from recycle_jax.batch import Batch
 from recycle_jax.generators.base import Example, Generator, clean_example, slide, split_clip
 from recycle_jax.generators.predictor import Predictor
 from recycle_jax.generators.rectified_flow import RectifiedFlow, data_head, flat_weight, velocity_head
@@ -98,7 +99,7 @@ def test_euler_solves_a_linear_field_to_its_closed_form(steps, shift):
     """Each step multiplies by `1 + rate * (sigma' - sigma)`; many of them approach `exp(-rate)`."""
     sigmas = np.asarray(fm.euler_schedule(steps, shift))
     _, chunk = linear_flow(0.7, steps=steps, shift=shift).step({}, jnp.zeros((ROWS, 2, *FRAME)), KEYS, None)
-    noise = fm.normal_rows(KEYS, (1, *FRAME))
+    noise = rng.normal_rows(KEYS, (1, *FRAME))
     np.testing.assert_allclose(chunk, noise * np.prod(1.0 + 0.7 * np.diff(sigmas)), rtol=1e-5)
 
 

@@ -7,7 +7,7 @@ import optax
 import pytest
 from flax import linen as nn
 
-from recycle_jax.data.base import Batch
+from recycle_jax.batch import Batch
 from recycle_jax.generators.adapt import from_context, from_noisy
 from recycle_jax.generators.base import Generator
 from recycle_jax.generators.linen import linen_network

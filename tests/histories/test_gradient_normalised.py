@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recycle_jax.data.base import Batch
+from recycle_jax.batch import Batch
 from recycle_jax.histories.base import Calls, HistoryPolicy
 from recycle_jax.histories.clean import TeacherForcing
 from recycle_jax.histories.gradient_normalised import EvenRows, usual_change

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from recycle_jax import flow_matching as fm
+from recycle_jax import rng
 from recycle_jax.generators.base import clean_example, slide
 from recycle_jax.histories.base import ExamplePolicy, HistoryPolicy, all_clean
 from recycle_jax.histories.clean import TeacherForcing
@@ -70,7 +70,7 @@ def test_pushforward_is_a_rollout_made_by_hand(kind, request, batch_of, keys_of)
     generator = request.getfixturevalue(kind)
     batch, keys = batch_of(16, 4), keys_of(16)
     drawn = examples(Pushforward(steps=1), generator, batch, keys)
-    of_step = jax.vmap(jax.random.fold_in, (0, None))(fm.split_rows(keys, 3)[2], 0)
+    of_step = jax.vmap(jax.random.fold_in, (0, None))(rng.split_rows(keys, 3)[2], 0)
     context = batch.clip[:, :2]
     _, chunk = generator.step(PARAMS, generator.begin(PARAMS, context, None), of_step, None)
     pushed = ~np.asarray(drawn.clean)

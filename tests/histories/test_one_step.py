@@ -10,7 +10,7 @@ import optax
 import pytest
 
 from recycle_jax import flow_matching as fm
-from recycle_jax import sharding
+from recycle_jax import rng, sharding
 from recycle_jax.errors.bank.bank import ErrorBank
 from recycle_jax.errors.bank.slots import AgeSlots, NoiseSlots
 from recycle_jax.errors.one_step.algebra import ClippedExact, ResidualEntry
@@ -75,7 +75,7 @@ def test_data_and_noise_errors_are_of_the_rows_own_slot(flow, batch_of, keys_of)
     residual, sigma = jnp.asarray(RESIDUALS)[slot], sigmas[slot]
     data = (example.x_injected - example.x0)[:, 0, 0, 0, 0]
     np.testing.assert_allclose(data, -sigma * residual, rtol=1e-4, atol=1e-5)
-    plain = flow.corruption(fm.split_rows(keys_of(rows), 7)[0], example.x0)
+    plain = flow.corruption(rng.split_rows(keys_of(rows), 7)[0], example.x0)
     np.testing.assert_array_equal(example.sigma, plain.sigma)
     noise = (example.noise_injected - plain.noise)[:, 0, 0, 0, 0]
     np.testing.assert_allclose(noise, (1.0 - sigma) * residual, rtol=1e-4, atol=1e-5)
@@ -132,7 +132,7 @@ def test_closed_gates_are_teacher_forcing(gates, flow, batch_of, keys_of):
     batch, keys = batch_of(8), keys_of(8)
     policy = dataclasses.replace(POLICY, gates=gates)
     drawn = drawn_of(policy, flow, state, batch, keys)
-    plain = drawn_of(TeacherForcing(), flow, None, batch, fm.split_rows(keys, 7)[0])
+    plain = drawn_of(TeacherForcing(), flow, None, batch, rng.split_rows(keys, 7)[0])
     jax.tree.map(np.testing.assert_array_equal, drawn, plain)
     fits = [flow.fit(PARAMS, d.example).loss for d in (drawn, plain)]
     np.testing.assert_array_equal(*fits)
@@ -143,7 +143,7 @@ def test_a_step_leaves_its_residuals_in_their_slots(flow, batch_of, keys_of):
     mesh = sharding.make_mesh(jax.devices()[:1])
     correct = make_correct(flow, POLICY, optax.sgd(0.1), mesh)
     state = with_optimizer({"gain": jnp.float32(0.9)}, optax.sgd(0.1), jax.random.key(3))
-    keys = sharding.row_keys(jax.random.fold_in(jax.random.key(3), 0), rows)
+    keys = rng.row_keys(jax.random.fold_in(jax.random.key(3), 0), rows)
     _, aux = loss_of(POLICY, flow, BANK.init(ENTRY), batch, keys)
     _, bank, metrics = correct(state, BANK.init(ENTRY), batch)
     slot = np.asarray(SLOTS(aux.sigma[:, 0], jnp.ones(rows, jnp.int32)))
@@ -175,7 +175,7 @@ def test_rows_that_are_clean_on_purpose_seldom_write(keys_of):
     policy = OneStepErrors(bank=bank, gates=dataclasses.replace(ALWAYS, clean=0.5), clean_write=0.1)
     keys = keys_of(rows)
     state = record(policy, bank.init(ENTRY), aux_of(rows), keys, jnp.int32(0), FINE)
-    clean = np.asarray(policy.gates.draw(fm.split_rows(keys, 7)[1]).clean)
+    clean = np.asarray(policy.gates.draw(rng.split_rows(keys, 7)[1]).clean)
     written = int(state.inserted[0]) - int((~clean).sum())
     assert 0.05 * clean.sum() < written < 0.16 * clean.sum(), "all others write"
     assert state.empty_draws[0] == (~clean).sum(), "rows that asked and stayed clean"

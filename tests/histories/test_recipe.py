@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from recycle_jax import histories
-from recycle_jax.data.base import Batch
+from recycle_jax.batch import Batch
 from recycle_jax.errors.bank.draws import Balanced
 from recycle_jax.errors.bank.eviction import Reservoir
 from recycle_jax.errors.bank.threshold import AdaptiveThreshold

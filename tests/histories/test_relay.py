@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from recycle_jax.data.base import Batch
+from recycle_jax.batch import Batch
 from recycle_jax.generators.predictor import Predictor
 from recycle_jax.histories.clean import TeacherForcing
 from recycle_jax.histories.memories import bank_of, with_bank

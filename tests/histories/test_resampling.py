@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from recycle_jax import flow_matching as fm
+from recycle_jax import rng
 from recycle_jax.generators.base import slide
 from recycle_jax.generators.rectified_flow import RectifiedFlow, data_head
 from recycle_jax.histories import resampling
@@ -76,10 +77,10 @@ def test_the_first_chunk_is_the_same_in_both_variants(flow, batch_of, keys_of):
 
 def test_in_turn_is_a_rollout_by_hand_from_noised_frames(flow, batch_of, keys_of):
     batch, keys = batch_of(4, 5), keys_of(4)
-    _, of_level, of_noise = fm.split_rows(keys, 3)
+    _, of_level, of_noise = rng.split_rows(keys, 3)
     sigma, history = resampling_level(of_level, 0.6), batch.clip[:, :2]
     for i in range(2):
-        noise = fm.normal_rows(jax.vmap(jax.random.fold_in, (0, None))(of_noise, i), (1, 2, 2, 1))
+        noise = rng.normal_rows(jax.vmap(jax.random.fold_in, (0, None))(of_noise, i), (1, 2, 2, 1))
         noisy = fm.interpolate(batch.clip[:, 2 + i : 3 + i], noise, sigma[:, None])
         history = slide(history, flow.denoise(PARAMS, noisy, sigma, history, None))
     np.testing.assert_allclose(examples(IN_TURN, flow, batch, keys).context, history, rtol=1e-5, atol=1e-6)

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from recycle_jax import flow_matching as fm
-from recycle_jax.data.base import Batch
+from recycle_jax import rng
+from recycle_jax.batch import Batch
 from recycle_jax.generators.predictor import Predictor
 from recycle_jax.histories.base import Aux, HistoryPolicy
 from recycle_jax.histories.clean import TeacherForcing
@@ -33,7 +33,7 @@ def test_without_a_share_it_is_teacher_forcing_on_the_clips_last_frames(kind, re
     assert isinstance(policy, HistoryPolicy) and policy.clip_frames(generator) == 5
     drawn = examples(policy, generator, None, batch, keys)
     last = batch.replace(clip=batch.clip[:, 2:])
-    plain = TeacherForcing().examples(PARAMS, generator, None, last, fm.split_rows(keys, 3)[0])
+    plain = TeacherForcing().examples(PARAMS, generator, None, last, rng.split_rows(keys, 3)[0])
     jax.tree.map(np.testing.assert_array_equal, drawn, plain)
 
 
@@ -41,7 +41,7 @@ def test_without_a_share_it_is_teacher_forcing_on_the_clips_last_frames(kind, re
 def test_own_frames_are_one_step_from_recorded_ones(kind, request, batch_of, keys_of):
     generator, batch, keys = request.getfixturevalue(kind), batch_of(64, 5), keys_of(64)
     drawn = examples(ScheduledSampling(share=0.5), generator, None, batch, keys)
-    own = one_step_history(PARAMS, generator, batch, fm.split_rows(keys, 3)[2])
+    own = one_step_history(PARAMS, generator, batch, rng.split_rows(keys, 3)[2])
     if kind == "predictor":
         np.testing.assert_allclose(own, 0.9 * batch.clip[:, 1:3] + 0.01, rtol=1e-6)
     context, recorded = np.asarray(drawn.example.context), np.asarray(batch.clip[:, 2:4])

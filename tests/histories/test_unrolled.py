@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from recycle_jax import flow_matching as fm
-from recycle_jax.data.base import Batch
+from recycle_jax import rng
+from recycle_jax.batch import Batch
 from recycle_jax.generators.base import clean_example, slide
 from recycle_jax.generators.predictor import Predictor
 from recycle_jax.histories.base import Calls, HistoryPolicy
@@ -35,7 +35,7 @@ def slope(policy, generator, batch, keys, memory=None, gain=PARAMS["gain"]):
 @functools.partial(jax.jit, static_argnums=(0, 4))
 def by_hand(generator, params, batch, keys, steps):
     """The losses `[k, b]` of a rollout, step after step, with the gradient through everything."""
-    of_fit, of_sample = fm.split_rows(keys, 2)
+    of_fit, of_sample = rng.split_rows(keys, 2)
     fold = jax.vmap(jax.random.fold_in, (0, None))
     context, losses = batch.clip[:, :2], []
     for i in range(steps):
@@ -51,7 +51,7 @@ def by_hand(generator, params, batch, keys, steps):
 def test_one_step_is_teacher_forcing(kind, make, request, batch_of, keys_of):
     generator, batch, keys, policy = request.getfixturevalue(kind), batch_of(4, 3), keys_of(4), make(steps=1)
     assert isinstance(policy, HistoryPolicy) and policy.clip_frames(generator) == 3
-    of_fit = jax.vmap(jax.random.fold_in, (0, None))(fm.split_rows(keys, 2)[0], 0)
+    of_fit = jax.vmap(jax.random.fold_in, (0, None))(rng.split_rows(keys, 2)[0], 0)
     got, aux = loss(policy, generator, PARAMS, None, batch, keys)
     want, plain = loss(TeacherForcing(), generator, PARAMS, None, batch, of_fit)
     assert got == want

@@ -15,7 +15,8 @@ from recycle_jax.histories.clean import TeacherForcing
 from recycle_jax.histories.mixture import Mixture
 from recycle_jax.histories.one_step import one_step
 from recycle_jax.models.conv import frame_unet
-from recycle_jax.sharding import make_mesh, row_keys
+from recycle_jax.rng import row_keys
+from recycle_jax.sharding import make_mesh
 from recycle_jax.training.phases import Adam
 from recycle_jax.training.state import init_state, with_optimizer
 from recycle_jax.training.step import make_correct, update

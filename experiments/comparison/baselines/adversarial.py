@@ -23,7 +23,7 @@ import optax
 from flax import struct
 
 from experiments.comparison.baselines.critic import SelfForcing
-from recycle_jax.data.base import Batch
+from recycle_jax.batch import Batch
 from recycle_jax.generators.base import Generator
 from recycle_jax.histories.base import Aux, Calls
 from recycle_jax.sharding import mean_over_data

@@ -25,8 +25,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from recycle_jax import flow_matching as fm
-from recycle_jax.data.base import Batch
+from recycle_jax import rng
+from recycle_jax.batch import Batch
 from recycle_jax.generators.base import Generator, clean_example
 from recycle_jax.generators.stepping import take_steps
 from recycle_jax.histories.base import Aux, Calls, require_frames, split_loss
@@ -95,7 +95,7 @@ class SelfForcing(abc.ABC):
         """Equation (1); `Aux.memo` holds the windows, made and real."""
         frames = self.clip_frames(generator)
         require_frames(batch, frames, f"windows of {self.steps} generated steps", "lower steps")
-        of_fit, of_roll = fm.split_rows(keys, 2)
+        of_fit, of_roll = rng.split_rows(keys, 2)
         example = clean_example(generator, batch, of_fit)
         fit = generator.fit(params, example)
         made, real = self.windows(params, generator, batch, of_roll), batch.clip[:, :frames]

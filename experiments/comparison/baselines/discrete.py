@@ -7,7 +7,7 @@ What the generator is trained on here it must be given at generation time too: w
 import dataclasses
 
 from experiments.comparison.baselines.codebook import Codebook, quantise
-from recycle_jax.data.base import Batch
+from recycle_jax.batch import Batch
 from recycle_jax.generators.base import Generator, clean_example
 from recycle_jax.histories.base import Drawn, ExamplePolicy, all_clean
 from recycle_jax.typing import Params, PyTree, RowKeys

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from recycle_jax.data.base import Batch
+from recycle_jax.batch import Batch
 from recycle_jax.data.worlds.base import World, simulate
 from recycle_jax.typing import Clip, PRNGKey, Scalar
 

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from flax import struct
 from jax import Array
 
-from recycle_jax.data.base import Batch
+from recycle_jax.batch import Batch
 from recycle_jax.errors.rollout.references import Reference, Referred, displaced
 from recycle_jax.generators.base import Generator, anchors_of, go_on, slide
 from recycle_jax.typing import Frames, Params, PyTree, RowFlags, RowInts, RowKeys, Rows, Scalar

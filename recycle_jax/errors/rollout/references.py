@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from flax import struct
 from jax import Array
 
-from recycle_jax import flow_matching as fm
+from recycle_jax import rng
 from recycle_jax.generators.base import mean_square
 from recycle_jax.typing import Frames, Params, RowFlags, RowKeys, Rows
 
@@ -210,7 +210,7 @@ class Denoised:
         del recorded
         n = context.shape[1]
         window = jnp.concatenate([context, chunk], axis=1)
-        noisy = window + self.levels[0] * fm.normal_rows(keys, window.shape[1:])
+        noisy = window + self.levels[0] * rng.normal_rows(keys, window.shape[1:])
         for level, lower in zip(self.levels, (*self.levels[1:], 0.0), strict=True):
             clean = self.denoise(self.params, noisy, jnp.full(window.shape[0], level, window.dtype))
             noisy = clean + (lower / level) * (noisy - clean)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from recycle_jax import sharding
+from recycle_jax import rng
 from recycle_jax.errors.bank.bank import AnySlot, ErrorBank
 from recycle_jax.errors.bank.replacement import Nearest, Ring
 from recycle_jax.errors.bank.storage import dequantise, quantise
@@ -163,7 +163,7 @@ def test_an_age_window_restricts_each_row():
 def test_a_draw_depends_on_its_key_and_row_only():
     """A local shard by itself draws what it draws as part of the whole."""
     state, _ = filled(BANK, [[4, 4, 4], [4, 4, 4]])
-    keys = sharding.row_keys(jax.random.key(4), 16)
+    keys = rng.row_keys(jax.random.key(4), 16)
     whole = draw(BANK, state, keys, AnySlot())
     half = draw(BANK, jax.tree.map(lambda leaf: leaf[1:], state), keys[8:], AnySlot())
     np.testing.assert_array_equal(whole.entries["id"][8:], half.entries["id"])

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from recycle_jax.data.base import Batch
+from recycle_jax.batch import Batch
 from recycle_jax.errors.bank.bank import ErrorBank
 from recycle_jax.errors.rollout.backward import Backward
 from recycle_jax.errors.rollout.harvest import Harvest

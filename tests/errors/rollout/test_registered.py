@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from recycle_jax.data.base import Batch
+from recycle_jax.batch import Batch
 from recycle_jax.errors.rollout.harvest import Harvest
 from recycle_jax.errors.rollout.references import Gate, Recorded
 from recycle_jax.errors.rollout.registered import Registered

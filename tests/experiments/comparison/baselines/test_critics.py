@@ -11,7 +11,7 @@ import pytest
 from experiments.comparison.baselines.adversarial import AdversarialSelfForcing, Critic
 from experiments.comparison.baselines.critic_network import window_critic
 from experiments.comparison.baselines.mmd import KernelSelfForcing, WindowFeatures, mmd2
-from recycle_jax.data.base import Batch
+from recycle_jax.batch import Batch
 from recycle_jax.generators.base import clean_example, slide
 from recycle_jax.histories.base import HistoryPolicy
 from recycle_jax.models.base import Network
