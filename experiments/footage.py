@@ -29,8 +29,8 @@ from experiments.comparison.cell_store import take_over
 from experiments.comparison.evaluation import Judging, footage_bands, footage_statistics, footage_windows
 from experiments.comparison.method import METHODS, Method
 from experiments.comparison.methods import IN_DISGUISE
-from experiments.comparison.runner import Contest, Share, conclude, run_contest
-from experiments.comparison.task import Arena, Budget, Choices, Judge, Net, build_generator
+from experiments.comparison.runner import Comparison, Share, conclude, run_contest
+from experiments.comparison.task import Budget, Choices, Evaluator, Net, Task, build_generator
 from recycle_jax.cli import parse
 from recycle_jax.data.arrays import ArrayClips
 from recycle_jax.data.videos import FrameRule, load_folder
@@ -49,11 +49,11 @@ TABLE: dict[str, Method] = {
     "ours:relayed,fast": relayed(METHODS["recycle"]),
     "ours:slow": in_recipe(METHODS["recycle"]),
     "ours:late": in_recipe(METHODS["recycle"], begins=1.0),
-    "ours:late,unmended": in_recipe(recycled(mended=0.0), begins=1.0),
-    "ours:late,cool": in_recipe(recycled(mended=0.0), temperature=0.5, begins=1.0),
+    "ours:late,unmended": in_recipe(recycled(repair_prob=0.0), begins=1.0),
+    "ours:late,cool": in_recipe(recycled(repair_prob=0.0), temperature=0.5, begins=1.0),
     "ours:told": IN_DISGUISE,
     "ours:fast,trusted": at_rate(in_recipe(recycled(trust=0.4))),
-    "ours:even,fast": relayed(recycled(even_rows=True)),
+    "ours:even,fast": relayed(recycled(gradient_normalized=True)),
     "b_plus:fast": at_rate(METHODS["b_plus"]),
     "noise:fast": at_rate(METHODS["noise"]),
 }
@@ -91,7 +91,7 @@ class Config:
     seeds: tuple[int, ...] = (0, 1, 2)
     net: Net = Net()
     budget: Budget = Budget(base=3000)
-    choices: Choices = Choices(time=True, brake=None, flow_brake=None)
+    choices: Choices = Choices(time=True, velocity_damping=None, flow_velocity_damping=None)
     recycling: Recycling = Recycling(noise=0.05)
     judging: Judging = Judging(max_frames=128, rollouts=64, window=32, real_rollouts=128)
 
@@ -125,7 +125,7 @@ def smoke() -> Command:
         seeds=(0,),
         net=Net(width=16),
         budget=Budget(base=40, extra=1.0, rows=8),
-        recycling=Recycling(chains=8, oldest=8, capacity=64),
+        recycling=Recycling(chains=8, max_age=8, capacity=64),
         judging=Judging(max_frames=16, rollouts=8, window=4, real_rollouts=40),
     )
     return Command(config=config)
@@ -165,7 +165,7 @@ def load(command: Command) -> ArrayClips:
         return load_folder(folder, rule, min_frames=config.context + 1, cache=Path(folder) / "cache")
 
 
-def build_arena(kind: str, config: Config, train: ArrayClips, held: ArrayClips) -> Arena:
+def build_arena(kind: str, config: Config, train: ArrayClips, held: ArrayClips) -> Task:
     """The footage, one generator, its judge."""
     judging, context = config.judging, config.context
     statistics = footage_statistics(context)
@@ -178,8 +178,8 @@ def build_arena(kind: str, config: Config, train: ArrayClips, held: ArrayClips) 
         bands=footage_bands(calibration, check, statistics, judging),
     )
     real = footage_windows(check, context + judging.max_frames, judging.rollouts)
-    judged = Judge(monitor=monitor, starts=real[:, :context])
-    return Arena(
+    judged = Evaluator(monitor=monitor, starts=real[:, :context])
+    return Task(
         world=config.name,
         kind=kind,
         generator=build_generator(kind, held.shape, context, config.net),
@@ -207,7 +207,7 @@ def main(command: Command, workdir: Path, preset: str) -> dict[str, Any]:
     if command.earlier:
         take_over(command.earlier, place, preset, config.judging.max_frames)
     train, held = load(command).split(config.held_out)
-    contest = Contest(
+    contest = Comparison(
         experiment="footage",
         preset=preset,
         question=QUESTION,

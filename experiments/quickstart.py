@@ -21,7 +21,7 @@ from typing import Any
 
 from experiments.comparison.builders import as_it_is, at_rate
 from experiments.comparison.method import METHODS, Method
-from experiments.comparison.runner import Contest
+from experiments.comparison.runner import Comparison
 from experiments.comparison.task import Budget, Choices
 from experiments.comparison.worlds_task import Command, Config, run
 from experiments.comparison.worlds_task import smoke as smoke_of_worlds
@@ -70,7 +70,7 @@ PRESETS: dict[str, Callable[[], Command]] = {"smoke": smoke, "small": small, "fu
 def main(command: Command, workdir: Path, preset: str) -> dict[str, Any]:
     """Runs the contest and says where the report is."""
     config = command.config
-    contest = Contest(
+    contest = Comparison(
         experiment="quickstart",
         preset=preset,
         question=QUESTION,

@@ -33,8 +33,8 @@ from recycle_jax.histories.replay import AddErrors as AddErrors
 from recycle_jax.histories.replay import ReplayCases as ReplayCases
 from recycle_jax.rollout.scan import rollout as rollout
 from recycle_jax.rollout.stream import stream as stream
-from recycle_jax.training.ema import averaged as averaged
-from recycle_jax.training.ema import handed_out as handed_out
+from recycle_jax.training.ema import ema_params as ema_params
+from recycle_jax.training.ema import with_ema as with_ema
 from recycle_jax.training.loop import Observer as Observer
 from recycle_jax.training.loop import Schedule as Schedule
 from recycle_jax.training.phases import Adam as Adam

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.comparison.task import Judge
+from experiments.comparison.task import Evaluator
 from recycle_jax.batch import Batch
 from recycle_jax.data.arrays import ArrayClips
 from recycle_jax.data.base import ClipSource
@@ -219,7 +219,7 @@ def true_pace(world: DecodableWorld, frames: int, rows: int) -> np.ndarray:
     return np.asarray(last())
 
 
-def with_memory(cell: Mapping[str, Any], judged: Judge) -> dict[str, Any]:
+def with_memory(cell: Mapping[str, Any], judged: Evaluator) -> dict[str, Any]:
     """A cell with what its rollouts remember of their own pace, where their curves and that pace are there."""
     motion = curve_of(cell, "motion")
     rows = {values.size for values in motion.values()}

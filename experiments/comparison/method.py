@@ -9,7 +9,7 @@ import difflib
 from collections.abc import Callable, Iterable
 
 from experiments.comparison.phases import Job, recycle_with, tune_with
-from experiments.comparison.task import Arena, Trained, gate_of
+from experiments.comparison.task import Task, Trained, gate_of
 from recycle_jax.errors.rollout.registered import Registered
 from recycle_jax.errors.rollout.registration import Registration
 from recycle_jax.histories.clean import TeacherForcing
@@ -17,9 +17,9 @@ from recycle_jax.histories.noise import NoiseAugmentation
 from recycle_jax.histories.pushforward import Pushforward
 
 
-def serves_all(arena: Arena) -> str:
+def serves_all(task: Task) -> str:
     """No arena is refused."""
-    del arena
+    del task
     return ""
 
 
@@ -35,19 +35,19 @@ class Method:
     """
 
     run: Callable[[Job], Trained]
-    refuses: Callable[[Arena], str] = serves_all
+    refuses: Callable[[Task], str] = serves_all
     setting: str = ""
     twin: str = ""
 
 
-def needs_simulator(arena: Arena) -> str:
+def needs_simulator(task: Task) -> str:
     """For methods that ask a simulator."""
-    return "" if arena.continued is not None else f"{arena.world} has no simulator"
+    return "" if task.continued is not None else f"{task.world} has no simulator"
 
 
-def needs_world(arena: Arena) -> str:
+def needs_world(task: Task) -> str:
     """For what shows the world itself."""
-    return "" if arena.simulator is not None else f"{arena.world} was recorded: there is no world to run on"
+    return "" if task.simulator is not None else f"{task.world} was recorded: there is no world to run on"
 
 
 def b_plus(job: Job) -> Trained:
@@ -57,31 +57,36 @@ def b_plus(job: Job) -> Trained:
 
 def noise(job: Job) -> Trained:
     """Noise augmentation, its level told."""
-    return tune_with(job, NoiseAugmentation(most=job.arena.choices.noise), "noise")
+    return tune_with(job, NoiseAugmentation(most=job.task.choices.noise), "noise")
 
 
 def pushforward(job: Job) -> Trained:
     """Fresh own rollouts, recorded targets."""
-    return tune_with(job, Pushforward(steps=job.arena.choices.pushforward), "pushforward")
+    return tune_with(job, Pushforward(steps=job.task.choices.pushforward), "pushforward")
 
 
 def recycle(job: Job) -> Trained:
     """Own cases of all ages, `registered` targets: no simulator, no other network."""
-    return recycle_with(job, registered(job.arena), "recycle")
+    return recycle_with(job, registered(job.task), "recycle")
 
 
-def registered(arena: Arena) -> Registered:
+def registered(task: Task) -> Registered:
     """The reference of recycling, as an arena's choices set it."""
-    choices = arena.choices
-    brake = choices.flow_brake if arena.kind == "flow" else choices.brake
+    choices = task.choices
+    velocity_damping = choices.flow_velocity_damping if task.kind == "flow" else choices.velocity_damping
     registration = Registration(time=choices.time, cells=choices.cells)
-    return Registered(registration=registration, pull=choices.pull, brake=brake, gate=gate_of(choices))
+    return Registered(
+        registration=registration,
+        reanchor_rate=choices.reanchor_rate,
+        velocity_damping=velocity_damping,
+        gate=gate_of(choices),
+    )
 
 
 def recycle_continued(job: Job) -> Trained:
     """Own cases, targets from the simulator, at the same total cost."""
-    assert job.arena.continued is not None
-    return recycle_with(job, job.arena.continued, "recycle_continued")
+    assert job.task.continued is not None
+    return recycle_with(job, job.task.continued, "recycle_continued")
 
 
 METHODS: dict[str, Method] = {

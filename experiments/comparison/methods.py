@@ -32,12 +32,12 @@ from experiments.comparison.builders import (
     cooled,
     cross_own_domain,
     discrete,
-    draws_nothing,
     early,
     even,
     flows_only,
     hierarchical,
     in_recipe,
+    is_deterministic,
     one_domain,
     one_step_errors,
     parametrised,
@@ -94,7 +94,7 @@ from recycle_jax.training.selection import Selection
 
 OURS: dict[str, Method] = {
     "ours=braked": METHODS["recycle"],
-    "ours=loose": with_choices(brake=None, flow_brake=None),
+    "ours=loose": with_choices(velocity_damping=None, flow_velocity_damping=None),
     "ours=cells": with_choices(cells=2),
 }
 """Recycling with three ways to keep rollouts registered to the clip, history of one kind."""
@@ -123,15 +123,15 @@ RIVALS: dict[str, Method] = {
     "resampling=0.6": Method(run=tuned(ResamplingForcing()).run, refuses=flows_only),
     "resampling=0.2": Method(run=tuned(ResamplingForcing(shift=0.2)).run, refuses=flows_only),
     "resampling=one_pass": Method(run=tuned(ResamplingForcing(one_pass=True)).run, refuses=flows_only),
-    "backward=2": recycled(lambda arena: Backward(), oldest=2),
-    "backward=4": recycled(lambda arena: Backward(), oldest=4),
-    "backward=8": recycled(lambda arena: Backward(), oldest=8),
+    "backward=2": recycled(lambda task: Backward(), max_age=2),
+    "backward=4": recycled(lambda task: Backward(), max_age=4),
+    "backward=8": recycled(lambda task: Backward(), max_age=8),
     "dagger": Method(run=recycled(continued, noise=0.0, capacity=16_384).run, refuses=needs_simulator),
     "relay=2": tuned(Relay(capacity=2048)),
-    "relay=8": tuned(Relay(oldest=8, capacity=2048)),
-    "relay=32": tuned(Relay(oldest=32, capacity=2048)),
+    "relay=8": tuned(Relay(max_age=8, capacity=2048)),
+    "relay=32": tuned(Relay(max_age=32, capacity=2048)),
     "corrupt=published": tuned(CorruptedHistory(by_frame=True)),
-    "corrupt=weak": tuned(CorruptedHistory(by_frame=True, noise=0.05, palest=0.8, richest=1.2)),
+    "corrupt=weak": tuned(CorruptedHistory(by_frame=True, noise=0.05, min_saturation=0.8, max_saturation=1.2)),
     "discrete=128": discrete(128, 1),
     "discrete=512": discrete(512, 2),
     "context_noise=told": told(NoiseAugmentation(most=0.1), 0.03),
@@ -146,11 +146,11 @@ RIVALS: dict[str, Method] = {
     "anchored": another(anchored, AnchoredHistory(inner=TeacherForcing(), reach=REACH)),
     "hierarchical=2": another(hierarchical(2)),
     "hierarchical=4": another(hierarchical(4)),
-    "longer_context": another(lambda arena: sized(arena, context=2 * arena.generator.context_frames)),
-    "bigger_network": another(lambda arena: sized(arena, width=3 * arena.net.width // 2)),
-    "output=sigmoid": another(lambda arena: parametrised(arena, sigmoid)),
-    "output=residual": another(lambda arena: parametrised(arena, lambda network: clipped(residual(network)))),
-    "output=free": another(lambda arena: parametrised(arena, lambda network: network)),
+    "longer_context": another(lambda task: sized(task, context=2 * task.generator.context_frames)),
+    "bigger_network": another(lambda task: sized(task, width=3 * task.net.width // 2)),
+    "output=sigmoid": another(lambda task: parametrised(task, sigmoid)),
+    "output=residual": another(lambda task: parametrised(task, lambda network: clipped(residual(network)))),
+    "output=free": another(lambda task: parametrised(task, lambda network: network)),
     "svi_shot": published(svi_shot),
     "svi_film": published(svi_film),
 }
@@ -168,28 +168,28 @@ ONE_STEP: dict[str, Method] = {
 }
 """The published pieces alone, and with one thing changed."""
 
-IN_DISGUISE = as_it_was(recycled(disguised_rows=1, case_rows=2, case_weight=0.3, mended=0.0), own_level=OWN)
+IN_DISGUISE = as_it_was(recycled(disguised_rows=1, case_rows=2, case_weight=0.3, repair_prob=0.0), own_level=OWN)
 """Recycling of a network that is told of its own frames, some real history in disguise, cases of less weight."""
 
 PARTS: dict[str, Method] = {
-    "recorded": recycled(lambda arena: Recorded(gate=registered(arena).gate)),
-    "recorded:young": recycled(lambda arena: Recorded(gate=registered(arena).gate), oldest=4),
+    "recorded": recycled(lambda task: Recorded(gate=registered(task).gate)),
+    "recorded:young": recycled(lambda task: Recorded(gate=registered(task).gate), max_age=4),
     "denoised": Method(run=denoised),
     "retrieved": Method(run=retrieved),
     "reconsidered": Method(run=reconsidered(average)),
     "reconsidered:newest": Method(run=reconsidered(newest)),
     "reconsidered:frozen": Method(run=reconsidered(None)),
     "ours:phase": recycled(by_phase),
-    "ours:phase,free": recycled(functools.partial(by_phase, pull=0.0)),
+    "ours:phase,free": recycled(functools.partial(by_phase, reanchor_rate=0.0)),
     "ours:washed": Method(run=recycled_and_washed),
     "recycle_continued": Method(run=recycled(continued).run, refuses=needs_simulator),
     "projected": Method(run=recycled(projected).run, refuses=needs_world),
-    "ours:free_chains": with_choices(pull=0.0),
+    "ours:free_chains": with_choices(reanchor_rate=0.0),
     "ours:dense": with_choices(cells=8),
-    "ours:unmended": recycled(mended=0.0),
+    "ours:unmended": recycled(repair_prob=0.0),
     "ours:no_noise": recycled(noise=0.0),
-    "ours:young": recycled(oldest=4),
-    "ours:old": recycled(oldest=96),
+    "ours:young": recycled(max_age=4),
+    "ours:old": recycled(max_age=96),
     "ours:paced": recycled(paced=True),
     "ours:cross_sample": recycled(case_rows=0, error_rows=1),
     "ours:cross_own_domain": Method(run=cross_own_domain, refuses=one_domain),
@@ -202,43 +202,43 @@ PARTS: dict[str, Method] = {
     "ours:reservoir": recycled(replacement=Reservoir()),
     "ours:prioritised": recycled(rule=Prioritised()),
     "ours:threshold": recycled(threshold=AdaptiveThreshold(level=0.25)),
-    "ours:stopped": Method(run=lambda job: recycle_with(job, registered(job.arena), "recycle", stop=STOP)),
+    "ours:stopped": Method(run=lambda job: recycle_with(job, registered(job.task), "recycle", stop=STOP)),
 }
 """`ours:slow` with one thing changed."""
 
 ABLATIONS: dict[str, Method] = {
     **ONE_STEP,
     "anchored:recycled": Method(run=anchored_and_recycled),
-    "corrected_shared:matched": Method(run=at_matched_calls(corrected_shared), refuses=draws_nothing),
+    "corrected_shared:matched": Method(run=at_matched_calls(corrected_shared), refuses=is_deterministic),
     **{name: in_recipe(method) for name, method in PARTS.items()},
     "ours:told": IN_DISGUISE,
     "ours:before": as_it_was(METHODS["recycle"]),
-    "ours:before,unmended": as_it_was(recycled(mended=0.0)),
+    "ours:before,unmended": as_it_was(recycled(repair_prob=0.0)),
     "ours:late": in_recipe(METHODS["recycle"], begins=1.0),
-    "ours:warm": Method(run=in_recipe(METHODS["recycle"], temperature=1.0).run, refuses=draws_nothing),
+    "ours:warm": Method(run=in_recipe(METHODS["recycle"], temperature=1.0).run, refuses=is_deterministic),
     "ours:near": in_recipe(METHODS["recycle"], usual=NEAR),
     "ours:discrete": in_recipe(METHODS["recycle"], wrap=through_codes),
     "ours:trusted": in_recipe(recycled(trust=0.4)),
     "ours:fast": at_rate(in_recipe(METHODS["recycle"])),
     "ours:fast,trusted": at_rate(in_recipe(recycled(trust=0.4))),
     "ours:alike,fast": relayed(recycled(trust=None)),
-    "ours:old,fast": relayed(recycled(oldest=96)),
+    "ours:old,fast": relayed(recycled(max_age=96)),
     "ours:scaled": relayed(recycled(strongest=2.0)),
     "ours:carried,fast": relayed(recycled(carrying(0.8))),
     "ours:carried_whole,fast": relayed(recycled(carrying(1.0))),
-    "ours:unmended,fast": relayed(recycled(mended=0.0)),
-    "ours:young,fast": relayed(recycled(oldest=8)),
-    "ours:within,fast": as_it_is(recycled(even_rows=False)),
-    "ours:within,unmended,fast": as_it_is(recycled(even_rows=False, mended=0.0)),
-    "ours:within_more,fast": as_it_is(recycled(even_rows=False, within=0.8)),
+    "ours:unmended,fast": relayed(recycled(repair_prob=0.0)),
+    "ours:young,fast": relayed(recycled(max_age=8)),
+    "ours:within,fast": as_it_is(recycled(gradient_normalized=False)),
+    "ours:within,unmended,fast": as_it_is(recycled(gradient_normalized=False, repair_prob=0.0)),
+    "ours:within_more,fast": as_it_is(recycled(gradient_normalized=False, max_displacement_px=0.8)),
     "ours:no_noise,even,fast": as_it_is(recycled(noise=0.0)),
-    "ours:unmended,even,fast": as_it_is(recycled(mended=0.0)),
+    "ours:unmended,even,fast": as_it_is(recycled(repair_prob=0.0)),
     "ours:dense,even,fast": as_it_is(with_choices(cells=8)),
     "ours:corrupted,even,fast": as_it_is(recycled(corrupted=CorruptedHistory())),
     "ours:tinted,even,fast": as_it_is(recycled(corrupted=CorruptedHistory(noise=0.05))),
-    "ours:even,fast": relayed(recycled(even_rows=True)),
+    "ours:even,fast": relayed(recycled(gradient_normalized=True)),
     "ours:relayed,fast": relayed(METHODS["recycle"]),
-    "ours:within,later_fast": relayed(recycled(within=0.4, trust=None)),
+    "ours:within,later_fast": relayed(recycled(max_displacement_px=0.4, trust=None)),
     "ours:no_noise,fast": relayed(recycled(noise=0.0)),
     "ours:early,fast": relayed(METHODS["recycle"], first=TeacherForcing()),
     "ours:guessed,fast": relayed(recycled(guessed=0.5)),
@@ -247,30 +247,32 @@ ABLATIONS: dict[str, Method] = {
     "ours:slow": in_recipe(METHODS["recycle"]),
     "ours:early": in_recipe(METHODS["recycle"], first=TeacherForcing()),
     "ours:early,cool": Method(
-        run=in_recipe(METHODS["recycle"], temperature=0.5, first=TeacherForcing()).run, refuses=draws_nothing
+        run=in_recipe(METHODS["recycle"], temperature=0.5, first=TeacherForcing()).run, refuses=is_deterministic
     ),
 }
 """All of which are shown, none chosen. The recipe was taken apart before its rate was asked for: what stands here is
 `ours:slow` with one thing changed, unless the id says more."""
 
 CONTROLS: dict[str, Method] = {
-    "phase_randomised": controlled(lambda job: Control(remake=PhaseRandomised())),
-    "phase_randomised:half": controlled(lambda job: Control(remake=PhaseRandomised(amplitude=0.5))),
-    "phase_randomised:twice": controlled(lambda job: Control(remake=PhaseRandomised(amplitude=2.0))),
-    "shuffled": controlled(lambda job: Control(remake=Shuffled())),
-    "shuffled:half": controlled(lambda job: Control(remake=Shuffled(amplitude=0.5))),
+    "phase_randomised": controlled(lambda job: Control(error_transform=PhaseRandomised())),
+    "phase_randomised:half": controlled(lambda job: Control(error_transform=PhaseRandomised(amplitude=0.5))),
+    "phase_randomised:twice": controlled(lambda job: Control(error_transform=PhaseRandomised(amplitude=2.0))),
+    "shuffled": controlled(lambda job: Control(error_transform=Shuffled())),
+    "shuffled:half": controlled(lambda job: Control(error_transform=Shuffled(amplitude=0.5))),
     "stale": controlled(stale),
-    "stale:before,unmended": controlled(stale, as_it_was, mended=0.0),
+    "stale:before,unmended": controlled(stale, as_it_was, repair_prob=0.0),
     "foreign": controlled(lambda job: Control(rolls_out=job.base_of(job.seed + 1000).params)),
-    "phase_randomised:fast": controlled(lambda job: Control(remake=PhaseRandomised()), relayed),
-    "shuffled:fast": controlled(lambda job: Control(remake=Shuffled()), relayed),
+    "phase_randomised:fast": controlled(lambda job: Control(error_transform=PhaseRandomised()), relayed),
+    "shuffled:fast": controlled(lambda job: Control(error_transform=Shuffled()), relayed),
     "stale:fast": controlled(stale, relayed),
-    "phase_randomised:even,fast": controlled(lambda job: Control(remake=PhaseRandomised()), as_it_is),
-    "shuffled:even,fast": controlled(lambda job: Control(remake=Shuffled()), as_it_is),
+    "phase_randomised:even,fast": controlled(lambda job: Control(error_transform=PhaseRandomised()), as_it_is),
+    "shuffled:even,fast": controlled(lambda job: Control(error_transform=Shuffled()), as_it_is),
     "stale:even,fast": controlled(stale, as_it_is),
-    "phase_randomised:half,even,fast": controlled(lambda job: Control(remake=PhaseRandomised(amplitude=0.5)), as_it_is),
+    "phase_randomised:half,even,fast": controlled(
+        lambda job: Control(error_transform=PhaseRandomised(amplitude=0.5)), as_it_is
+    ),
     "phase_randomised:twice,even,fast": controlled(
-        lambda job: Control(remake=PhaseRandomised(amplitude=2.0)), as_it_is
+        lambda job: Control(error_transform=PhaseRandomised(amplitude=2.0)), as_it_is
     ),
     "foreign:even,fast": controlled(lambda job: Control(rolls_out=job.base_of(job.seed + 1000).params), as_it_is),
 }
@@ -284,7 +286,7 @@ BYSTANDERS: dict[str, Method] = {
 """A still picture and real video, to see that the judge knows them."""
 
 TOLD: dict[str, Method] = {
-    "ours=told": as_it_was(recycled(case_weight=0.3, mended=0.0), own_level=OWN),
+    "ours=told": as_it_was(recycled(case_weight=0.3, repair_prob=0.0), own_level=OWN),
     "ours=told,disguised": IN_DISGUISE,
     "pushforward=1,told": told_own(RIVALS["pushforward=1"]),
 }
@@ -292,41 +294,43 @@ TOLD: dict[str, Method] = {
 Thought of last, and more settings than four; so the best of the rivals that were done by then is told too."""
 
 GUESSED: dict[str, Method] = {
-    "ours=mended": as_it_was(recycled(mended=0.5)),
-    "ours=mended,rarely": as_it_was(recycled(mended=0.25)),
-    "ours=mended,mostly": as_it_was(recycled(mended=0.75)),
-    "ours=guessed": as_it_was(recycled(guessed=0.5, mended=0.0)),
-    "ours=mended,guessed": as_it_was(recycled(mended=0.5, guessed=0.5)),
+    "ours=mended": as_it_was(recycled(repair_prob=0.5)),
+    "ours=mended,rarely": as_it_was(recycled(repair_prob=0.25)),
+    "ours=mended,mostly": as_it_was(recycled(repair_prob=0.75)),
+    "ours=guessed": as_it_was(recycled(guessed=0.5, repair_prob=0.0)),
+    "ours=mended,guessed": as_it_was(recycled(repair_prob=0.5, guessed=0.5)),
 }
 """The recipe with errors that come and go from frame to frame, in cases, in real history, and in both. Thought of when
 scheduled sampling had kept 95 % of the rollouts of the predictor's ball, more than the recipe."""
 
 COLD: dict[str, Method] = {
-    "ours=loose,cold": as_it_was(recycled(mended=0.0), temperature=0.0, twin="ours=loose"),
-    "ours=mended,cold": as_it_was(recycled(mended=0.5), temperature=0.0, twin="ours=mended"),
+    "ours=loose,cold": as_it_was(recycled(repair_prob=0.0), temperature=0.0, twin="ours=loose"),
+    "ours=mended,cold": as_it_was(recycled(repair_prob=0.5), temperature=0.0, twin="ours=mended"),
 }
 """The recipe with a flow that draws nothing, in worlds whose next frame follows from the context."""
 
 GROWN: dict[str, Method] = {
-    "ours=mended,chosen": as_it_was(recycled(mended=0.5), selection=Selection()),
-    "ours=mended,grown": as_it_was(recycled(mended=0.5), grows=True),
-    "ours=mended,grown,scaled": as_it_was(recycled(mended=0.5, strongest=2.0), grows=True),
+    "ours=mended,chosen": as_it_was(recycled(repair_prob=0.5), selection=Selection()),
+    "ours=mended,grown": as_it_was(recycled(repair_prob=0.5), grows=True),
+    "ours=mended,grown,scaled": as_it_was(recycled(repair_prob=0.5, strongest=2.0), grows=True),
 }
 """The recipe with the one of several averages that lasts longest in a few rollouts of its own; with one that forgets
 where the phase began; and with errors of all sizes besides."""
 
 EARLIER: dict[str, Method] = {
-    "ours=mended,cold,early": in_recipe(recycled(mended=0.5), first=TeacherForcing()),
-    "ours=mended,cold,relayed": in_recipe(recycled(mended=0.5)),
-    "ours=mended,cold,relayed,near": in_recipe(recycled(mended=0.5), usual=NEAR),
-    "ours=mended,cold,relayed,clean": in_recipe(recycled(mended=0.5, clean_rows=3)),
+    "ours=mended,cold,early": in_recipe(recycled(repair_prob=0.5), first=TeacherForcing()),
+    "ours=mended,cold,relayed": in_recipe(recycled(repair_prob=0.5)),
+    "ours=mended,cold,relayed,near": in_recipe(recycled(repair_prob=0.5), usual=NEAR),
+    "ours=mended,cold,relayed,clean": in_recipe(recycled(repair_prob=0.5, clean_rows=3)),
     "ours=mended,cold,relayed,told": in_recipe(
-        recycled(mended=0.5, disguised_rows=1, case_rows=2, case_weight=0.3), own_level=OWN
+        recycled(repair_prob=0.5, disguised_rows=1, case_rows=2, case_weight=0.3), own_level=OWN
     ),
-    "ours=mended,cold,relayed,corrupted": in_recipe(recycled(mended=0.5, corrupted=CorruptedHistory(by_frame=True))),
-    "ours=mended,cold,relayed,discrete": in_recipe(recycled(mended=0.5), wrap=through_codes),
-    "ours=mended,cold,relayed,trusted": in_recipe(recycled(mended=0.5, trust=0.4)),
-    "ours=mended,cold,relayed,trusted,fast": at_rate(in_recipe(recycled(mended=0.5, trust=0.4))),
+    "ours=mended,cold,relayed,corrupted": in_recipe(
+        recycled(repair_prob=0.5, corrupted=CorruptedHistory(by_frame=True))
+    ),
+    "ours=mended,cold,relayed,discrete": in_recipe(recycled(repair_prob=0.5), wrap=through_codes),
+    "ours=mended,cold,relayed,trusted": in_recipe(recycled(repair_prob=0.5, trust=0.4)),
+    "ours=mended,cold,relayed,trusted,fast": at_rate(in_recipe(recycled(repair_prob=0.5, trust=0.4))),
     "ours=mended,cold,relayed,trusted,later_fast": relayed(METHODS["recycle"]),
     "ours=mended,cold,within,even,fast": as_it_is(METHODS["recycle"]),
     "scheduled_early": early(cold(RIVALS["scheduled=0.5"])),
@@ -360,7 +364,7 @@ FASTER: dict[str, Method] = {
     "corrupt_early:history,fast": at_rate(early(cold(tuned(CorruptedHistory())))),
     "forcing_early:fast": at_rate(EARLIER["forcing_early"]),
     "scheduled_early:even,fast": at_rate(early(cold(even(ScheduledSampling(share=0.5))))),
-    "relay_early:even,fast": at_rate(early(cold(even(Relay(oldest=8, capacity=2048))))),
+    "relay_early:even,fast": at_rate(early(cold(even(Relay(max_age=8, capacity=2048))))),
 }
 """B, B+ and the best rivals, early where that helped them, at the rate that was found for ours; all but B and B+ draw
 nothing, as ours, and B+ in two rows of its own. Each is a remedy of its own. The two best have their rows weighed

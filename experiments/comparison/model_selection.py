@@ -17,11 +17,11 @@ import numpy as np
 
 from experiments.comparison.method import Method
 from experiments.comparison.methods import family_of
-from experiments.comparison.runner import Contest
-from experiments.comparison.task import Arena
+from experiments.comparison.runner import Comparison
+from experiments.comparison.task import Task
 
 
-def choose(contest: Contest, places: Sequence[Arena], cells: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+def choose(contest: Comparison, places: Sequence[Task], cells: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """The rule of the module docstring."""
     found: dict[str, tuple[float, str]] = {}
     means = geometric_means(contest, places, cells)
@@ -32,24 +32,25 @@ def choose(contest: Contest, places: Sequence[Arena], cells: Sequence[Mapping[st
 
 
 def best_of(
-    contest: Contest,
-    places: Sequence[Arena],
+    contest: Comparison,
+    places: Sequence[Task],
     cells: Sequence[Mapping[str, Any]],
     families: Sequence[str],
-    within: float,
+    min_share: float,
 ) -> tuple[str, ...]:
-    """Who goes to a run-off: settings of `families` with at least `within` of their best's score; never one alone."""
+    """Who goes to a run-off: settings of `families` with at least `min_share` of their best's score; never one
+    alone."""
     means = geometric_means(contest, places, cells)
     chosen: tuple[str, ...] = ()
     for family in families:
         own = {name: mean for name, mean in means.items() if family_of(name) == family and mean is not None}
-        close = tuple(name for name, mean in own.items() if mean >= within * max(own.values()))
+        close = tuple(name for name, mean in own.items() if mean >= min_share * max(own.values()))
         chosen += close if len(close) > 1 else ()
     return chosen
 
 
 def geometric_means(
-    contest: Contest, places: Sequence[Arena], cells: Sequence[Mapping[str, Any]]
+    contest: Comparison, places: Sequence[Task], cells: Sequence[Mapping[str, Any]]
 ) -> dict[str, float | None]:
     """Setting -> its score over the places, 0 where nobody serves one, None where a cell is missing yet."""
     exits: dict[tuple[str, str, str, int], float] = {
@@ -68,7 +69,7 @@ def _geometric_mean(values: Sequence[float]) -> float:
     return math.exp(np.mean([math.log(max(value, 1.0)) for value in values])) if values else 0.0
 
 
-def stands_for(table: Mapping[str, Method], name: str, place: Arena) -> str:
+def stands_for(table: Mapping[str, Method], name: str, place: Task) -> str:
     """Whose cells tell of a setting: its own, its twin's where it refuses, empty where nobody's do."""
     if not table[name].refuses(place):
         return name

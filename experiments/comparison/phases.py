@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import jax
 
-from experiments.comparison.task import Arena, Trained
+from experiments.comparison.task import Task, Trained
 from recycle_jax.errors.rollout.references import Reference
 from recycle_jax.generators.base import Generator
 from recycle_jax.histories.base import HistoryPolicy
@@ -22,7 +22,7 @@ from recycle_jax.histories.clean import TeacherForcing
 from recycle_jax.histories.memories import bank_of, entries_of
 from recycle_jax.histories.recipe import Recycling
 from recycle_jax.training.cost import Cost, forward_flops, harvest_flops, history_flops, update_flops
-from recycle_jax.training.ema import all_averages, handed_out
+from recycle_jax.training.ema import all_averages, ema_params
 from recycle_jax.training.loop import Observer, Renew, Schedule
 from recycle_jax.training.phases import Adam, Control, recycle_phase, train_phase
 from recycle_jax.training.state import TrainState
@@ -55,7 +55,7 @@ class Job:
     """One method's task.
 
     Attributes:
-        arena: where.
+        task: where.
         start: makes what training goes on from, B of this seed; called once it is asked for.
         seed: of training.
         observing: who is told of each phase.
@@ -65,13 +65,13 @@ class Job:
         first_batch: number of the first batch of what goes on from there.
     """
 
-    arena: Arena
+    task: Task
     start: Callable[[], Trained]
     seed: int
     observing: Observing
     base_of: Callable[[int], Trained]
     base_after: BaseAfter
-    others: Callable[[], Sequence[tuple[Arena, Callable[[int], Trained]]]] = tuple
+    others: Callable[[], Sequence[tuple[Task, Callable[[int], Trained]]]] = tuple
     first_batch: int = SECOND_PHASE
 
     @property
@@ -81,37 +81,37 @@ class Job:
 
 
 def train_base(
-    arena: Arena,
+    task: Task,
     seed: int,
     observing: Observing,
     policy: HistoryPolicy = TeacherForcing(),  # noqa: B008 (frozen)
 ) -> Trained:
     """B, which is teacher forcing from scratch; or as many updates of another policy."""
-    return _train(arena, arena.generator, policy, arena.budget.base, seed, observing("b"))
+    return _train(task, task.generator, policy, task.budget.base, seed, observing("b"))
 
 
-def extra_flops(arena: Arena) -> float:
+def extra_flops(task: Task) -> float:
     """What every method may spend beyond B."""
-    return arena.budget.extra * base_flops(arena)
+    return task.budget.extra * base_flops(task)
 
 
-def base_flops(arena: Arena) -> float:
+def base_flops(task: Task) -> float:
     """What B spends."""
-    forward = forward_calls(arena, arena.generator)
-    return arena.budget.base * update_flops(arena.generator, TeacherForcing(), forward, arena.budget.rows)
+    forward = forward_calls(task, task.generator)
+    return task.budget.base * update_flops(task.generator, TeacherForcing(), forward, task.budget.rows)
 
 
-def selection_flops(arena: Arena) -> float:
+def selection_flops(task: Task) -> float:
     """What choosing among averages costs, where an arena asks for it."""
-    if arena.selection is None:
+    if task.selection is None:
         return 0.0
-    return arena.selection.calls(arena.generator) * forward_calls(arena, arena.generator)
+    return task.selection.calls(task.generator) * forward_calls(task, task.generator)
 
 
 def spending(job: Job, share: float) -> Job:
     """The job with a share of its extra budget."""
-    budget = dataclasses.replace(job.arena.budget, extra=job.arena.budget.extra * share)
-    return dataclasses.replace(job, arena=dataclasses.replace(job.arena, budget=budget))
+    budget = dataclasses.replace(job.task.budget, extra=job.task.budget.extra * share)
+    return dataclasses.replace(job, task=dataclasses.replace(job.task, budget=budget))
 
 
 def beginning_at(
@@ -131,25 +131,25 @@ def beginning_at(
     """
     if share == 1.0:
         return job
-    _require_price_of_clean(job.arena, policy)
-    budget = job.arena.budget
+    _require_price_of_clean(job.task, policy)
+    budget = job.task.budget
     updates = max(1, round(share * budget.base))
     earlier = dataclasses.replace(budget, base=updates, extra=(1.0 + budget.extra) * budget.base / updates - 1.0)
-    arena = dataclasses.replace(job.arena, budget=earlier)
+    task = dataclasses.replace(job.task, budget=earlier)
     start = functools.cache(functools.partial(job.base_after, updates, policy))
-    return dataclasses.replace(job, arena=arena, start=start)
+    return dataclasses.replace(job, task=task, start=start)
 
 
 def learning_at(job: Job, rate: float) -> Job:
     """The job at one learning rate from the first update to the last, B or what stands in its place included."""
-    budget = dataclasses.replace(job.arena.budget, base_rate=rate, tune_rate=rate)
-    arena, base_after = dataclasses.replace(job.arena, budget=budget), functools.partial(job.base_after, rate=rate)
+    budget = dataclasses.replace(job.task.budget, base_rate=rate, tune_rate=rate)
+    task, base_after = dataclasses.replace(job.task, budget=budget), functools.partial(job.base_after, rate=rate)
     start = functools.cache(functools.partial(base_after, budget.base, TeacherForcing()))
-    return dataclasses.replace(job, arena=arena, start=start, base_after=base_after)
+    return dataclasses.replace(job, task=task, start=start, base_after=base_after)
 
 
-def _require_price_of_clean(arena: Arena, policy: HistoryPolicy) -> None:
-    price, usual = (update_flops(arena.generator, each, 1.0, arena.budget.rows) for each in (policy, TeacherForcing()))
+def _require_price_of_clean(task: Task, policy: HistoryPolicy) -> None:
+    price, usual = (update_flops(task.generator, each, 1.0, task.budget.rows) for each in (policy, TeacherForcing()))
     if price != usual:
         raise ValueError(
             f"an update of {type(policy).__name__} costs {price / usual:.2f} of teacher forcing's: "
@@ -159,29 +159,29 @@ def _require_price_of_clean(arena: Arena, policy: HistoryPolicy) -> None:
 
 def tune_with(job: Job, policy: HistoryPolicy, phase: str) -> Trained:
     """Any policy without harvests, from B's parameters, for the extra budget."""
-    arena, base = job.arena, job.base
-    each = _update_flops(arena, arena.generator, policy)
-    updates = max(1, round((extra_flops(arena) - selection_flops(arena)) / each))
+    task, base = job.task, job.base
+    each = _update_flops(task, task.generator, policy)
+    updates = max(1, round((extra_flops(task) - selection_flops(task)) / each))
     observer = job.observing(phase)
-    tuned = _train(arena, arena.generator, policy, updates, job.seed, observer, base.params, job.first_batch)
-    chosen = Cost(eval_flops_used_for_choices=selection_flops(arena))
+    tuned = _train(task, task.generator, policy, updates, job.seed, observer, base.params, job.first_batch)
+    chosen = Cost(eval_flops_used_for_choices=selection_flops(task))
     return dataclasses.replace(tuned, cost=base.cost + tuned.cost + chosen)
 
 
 def scratch_with(job: Job, generator: Generator, policy: HistoryPolicy, phase: str, share: float = 1.0) -> Trained:
     """Any generator from scratch, for a share of B's and the extra budget together."""
-    arena = job.arena
-    each = _update_flops(arena, generator, policy)
-    updates = max(1, round(share * (base_flops(arena) + extra_flops(arena)) / each))
-    return _train(arena, generator, policy, updates, job.seed, job.observing(phase))
+    task = job.task
+    each = _update_flops(task, generator, policy)
+    updates = max(1, round(share * (base_flops(task) + extra_flops(task)) / each))
+    return _train(task, generator, policy, updates, job.seed, job.observing(phase))
 
 
 def train_extra(job: Job, generator: Generator, policy: HistoryPolicy, phase: str, share: float) -> Trained:
     """Something besides, from scratch, for a share of the extra budget: a denoiser, a corrector."""
-    arena = job.arena
-    each = _update_flops(arena, generator, policy)
-    updates = max(1, round(share * extra_flops(arena) / each))
-    return _train(arena, generator, policy, updates, job.seed, job.observing(phase))
+    task = job.task
+    each = _update_flops(task, generator, policy)
+    updates = max(1, round(share * extra_flops(task) / each))
+    return _train(task, generator, policy, updates, job.seed, job.observing(phase))
 
 
 def recycle_with(
@@ -206,44 +206,44 @@ def recycle_with(
         stop: ends before the budget is spent where rounds no longer pay; its unit of cost is B.
         renew: for a reference that holds the network in training.
     """
-    arena, base, seed = job.arena, job.base, job.seed
-    recycling = recycling or arena.recycling
-    updates = _updates_within(arena, recycling, reference_flops, control.until)
-    frames = arena.generator.context_frames + arena.generator.chunk_frames
-    needed = recycling.policy(recycling.bank(), arena.generator).clip_frames(arena.generator)
-    schedule = _schedule(arena, updates, needed, job.first_batch)
+    task, base, seed = job.task, job.base, job.seed
+    recycling = recycling or task.recycling
+    updates = _updates_within(task, recycling, reference_flops, control.until)
+    frames = task.generator.context_frames + task.generator.chunk_frames
+    needed = recycling.policy(recycling.bank(), task.generator).clip_frames(task.generator)
+    schedule = _schedule(task, updates, needed, job.first_batch)
     schedule = dataclasses.replace(schedule, watch_every=ROUND * recycling.harvest_every)
     observer = job.observing(phase)
     watcher = Watcher(
-        generator=arena.generator,
-        batch=arena.for_choices.batch(1, 64, frames),
+        generator=task.generator,
+        batch=task.for_choices.batch(1, 64, frames),
         directory=None if observer.checkpoints is None else observer.checkpoints / "watch",
         stop=stop,
-        round_cost=arena.budget.extra * schedule.watch_every / updates,
+        round_cost=task.budget.extra * schedule.watch_every / updates,
     )
     state, seconds = _timed(
         recycle_phase,
-        arena.generator,
+        task.generator,
         base.params,
         reference,
-        arena.source(seed),
+        task.source(seed),
         recycling,
         schedule,
         jax.random.key(seed + 2),
-        arena.mesh,
-        adam=_adam(arena),
+        task.mesh,
+        adam=_adam(task),
         observer=dataclasses.replace(observer, watch=watcher),
         control=control,
         renew=renew,
     )
     usual = watcher.result(state)
-    params, chosen = usual, Cost(eval_flops_used_for_choices=selection_flops(arena))
-    if arena.selection is not None:
+    params, chosen = usual, Cost(eval_flops_used_for_choices=selection_flops(task))
+    if task.selection is not None:
         candidates = [usual, *all_averages(state.train)[1:]]
-        choice = arena.selection.choose(arena.generator, candidates, arena.source(seed), _selection_key(seed))
+        choice = task.selection.choose(task.generator, candidates, task.source(seed), _selection_key(seed))
         params = choice.params
     updates = int(state.train.step)
-    train, harvest = _recycling_flops(arena, recycling, updates, reference_flops, control.until)
+    train, harvest = _recycling_flops(task, recycling, updates, reference_flops, control.until)
     cost = Cost(train_flops=train, harvest_flops=harvest, updates=updates, seconds=seconds)
     cost += watcher.cost(base.params) + chosen
     held = sum(leaf.nbytes for leaf in jax.tree.leaves(entries_of(state.bank)))
@@ -260,14 +260,14 @@ def _rounds(watcher: Watcher) -> dict[str, Any]:
     return found
 
 
-def forward_calls(arena: Arena, generator: Generator) -> float:
+def forward_calls(task: Task, generator: Generator) -> float:
     """FLOPs of one forward call of one row."""
     params = jax.eval_shape(generator.init, jax.random.key(0))
-    return forward_flops(generator, params, arena.source(0).shape)
+    return forward_flops(generator, params, task.source(0).shape)
 
 
 def _train(
-    arena: Arena,
+    task: Task,
     generator: Generator,
     policy: HistoryPolicy,
     updates: int,
@@ -278,42 +278,42 @@ def _train(
 ) -> Trained:
     """One phase: from scratch as B is trained, from parameters as everything that starts from B."""
     later, key = params is not None, jax.random.key(seed + 2 if params is not None else seed)
-    adam = _adam(arena) if later else Adam(learning_rate=arena.budget.base_rate)
-    pick: Callable[[TrainState], Params] = handed_out
-    if later and arena.selection is not None:
-        pick = arena.selection.pick(generator, arena.source(seed), _selection_key(seed))
+    adam = _adam(task) if later else Adam(learning_rate=task.budget.base_rate)
+    pick: Callable[[TrainState], Params] = ema_params
+    if later and task.selection is not None:
+        pick = task.selection.pick(generator, task.source(seed), _selection_key(seed))
     trained, seconds = _timed(
         train_phase,
         generator,
         policy,
-        arena.source(seed),
-        _schedule(arena, updates, policy.clip_frames(generator), first_batch),
+        task.source(seed),
+        _schedule(task, updates, policy.clip_frames(generator), first_batch),
         key,
-        arena.mesh,
+        task.mesh,
         params=params,
         adam=adam,
         observer=observer,
         pick=pick,
     )
-    flops = updates * _update_flops(arena, generator, policy)
+    flops = updates * _update_flops(task, generator, policy)
     cost = Cost(train_flops=flops, updates=updates, seconds=seconds)
     return Trained(params=trained, cost=cost, generator=generator)
 
 
-def _adam(arena: Arena) -> Adam:
+def _adam(task: Task) -> Adam:
     """The optimiser of whatever starts from B."""
-    others = () if arena.selection is None else arena.selection.averages
-    return Adam(learning_rate=arena.budget.tune_rate, grows=arena.grows, others=others)
+    others = () if task.selection is None else task.selection.averages
+    return Adam(learning_rate=task.budget.tune_rate, grows=task.grows, others=others)
 
 
 def _selection_key(seed: int) -> PRNGKey:
     return jax.random.fold_in(jax.random.key(seed), SELECTION_STREAM)
 
 
-def _schedule(arena: Arena, updates: int, frames: int, first: int) -> Schedule:
+def _schedule(task: Task, updates: int, frames: int, first: int) -> Schedule:
     return Schedule(
         updates=updates,
-        rows=arena.budget.rows,
+        rows=task.budget.rows,
         frames=frames,
         first_batch=first,
         log_every=max(1, updates // 20),
@@ -321,33 +321,33 @@ def _schedule(arena: Arena, updates: int, frames: int, first: int) -> Schedule:
     )
 
 
-def _updates_within(arena: Arena, recycling: Recycling, reference: float, until: int) -> int:
+def _updates_within(task: Task, recycling: Recycling, reference: float, until: int) -> int:
     """Updates that the extra budget pays for; harvests end at `until`, unless it is 0."""
-    paid = extra_flops(arena) - selection_flops(arena)
-    train, harvest = _recycling_flops(arena, recycling, 1000, reference)
+    paid = extra_flops(task) - selection_flops(task)
+    train, harvest = _recycling_flops(task, recycling, 1000, reference)
     updates = 1000 * paid / (train + harvest)
     if 0 < until < updates:
-        _, harvest = _recycling_flops(arena, recycling, until, reference)
+        _, harvest = _recycling_flops(task, recycling, until, reference)
         updates = 1000 * (paid - harvest) / train
     return max(1, round(updates))
 
 
 def _recycling_flops(
-    arena: Arena, recycling: Recycling, updates: int, reference: float, until: int = 0
+    task: Task, recycling: Recycling, updates: int, reference: float, until: int = 0
 ) -> tuple[float, float]:
     """FLOPs of the corrections and of the harvests of so many updates; those end at `until`, unless it is 0."""
-    generator = arena.generator
-    forward, history = forward_calls(arena, generator), history_flops(generator, arena.source(0).shape)
+    generator = task.generator
+    forward, history = forward_calls(task, generator), history_flops(generator, task.source(0).shape)
     each = harvest_flops(generator, forward, reference, recycling.chains, recycling.harvest_steps, history)
     harvests = -(-min(updates, until or updates) // recycling.harvest_every)
     policy = recycling.policy(recycling.bank(), generator)
-    return updates * _update_flops(arena, generator, policy), harvests * each
+    return updates * _update_flops(task, generator, policy), harvests * each
 
 
-def _update_flops(arena: Arena, generator: Generator, policy: HistoryPolicy) -> float:
+def _update_flops(task: Task, generator: Generator, policy: HistoryPolicy) -> float:
     """FLOPs of an update."""
-    history = history_flops(generator, arena.source(0).shape)
-    return update_flops(generator, policy, forward_calls(arena, generator), arena.budget.rows, history)
+    history = history_flops(generator, task.source(0).shape)
+    return update_flops(generator, policy, forward_calls(task, generator), task.budget.rows, history)
 
 
 def _timed(f: Callable[..., Any], *args: Any, **options: Any) -> tuple[Any, float]:

@@ -30,7 +30,7 @@ from experiments.comparison.evaluation import (
 )
 from experiments.comparison.method import METHODS, Method, require_known
 from experiments.comparison.phases import Job, train_base
-from experiments.comparison.task import Arena, Judge, Trained
+from experiments.comparison.task import Evaluator, Task, Trained
 from recycle_jax.data.base import ClipSource
 from recycle_jax.drift.summary import headline, summarise
 from recycle_jax.histories.base import HistoryPolicy
@@ -55,7 +55,7 @@ RIVALS = ("b_plus", "noise", "pushforward", "recycle_continued", "b")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Contest:
+class Comparison:
     """What is compared and how the report tells of it.
 
     Attributes:
@@ -114,7 +114,7 @@ class Share:
         """Whether pair `number` is done here and now."""
         return self.parts > 0 and number % self.parts == self.part and (not self.pairs or number < self.pairs)
 
-    def wants(self, place: Arena) -> bool:
+    def wants(self, place: Task) -> bool:
         """Whether an arena is among those named."""
         return place.world in (self.worlds or (place.world,)) and place.kind in (self.kinds or (place.kind,))
 
@@ -124,11 +124,11 @@ class Share:
 
 
 def run_contest(
-    contest: Contest,
-    arenas_of: Sequence[Callable[[], Arena]],
+    contest: Comparison,
+    arenas_of: Sequence[Callable[[], Task]],
     workdir: Workdir,
     share: Share = Share(),  # noqa: B008 (frozen)
-) -> tuple[list[Arena], list[dict[str, Any]]]:
+) -> tuple[list[Task], list[dict[str, Any]]]:
     """Runs the missing cells of this share; returns the arenas and all cells that are there, whoever made them.
 
     Args:
@@ -150,7 +150,7 @@ def run_contest(
     return made, [read_json(path) for path in paths if is_there(path)]
 
 
-def missing_cells(contest: Contest, arenas_of: Sequence[Callable[[], Arena]], workdir: Workdir) -> tuple[int, float]:
+def missing_cells(contest: Comparison, arenas_of: Sequence[Callable[[], Task]], workdir: Workdir) -> tuple[int, float]:
     """How many cells of a contest are missing, and the mean seconds that the finished ones trained for."""
     long = [(contest.seeds[0], method) for method in contest.long_methods]
     paths = [path for make in arenas_of for path in _paths(contest, make(), workdir, long)]
@@ -158,7 +158,7 @@ def missing_cells(contest: Contest, arenas_of: Sequence[Callable[[], Arena]], wo
     return len(paths) - len(done), float(np.mean([cell["cost"]["seconds"] for cell in done])) if done else 0.0
 
 
-def _paths(contest: Contest, place: Arena, workdir: Workdir, long: Sequence[tuple[int, str]]) -> list[Path]:
+def _paths(contest: Comparison, place: Task, workdir: Workdir, long: Sequence[tuple[int, str]]) -> list[Path]:
     """Where the cells of an arena are or will be, long rollouts of these seeds and methods included."""
     cells = [(seed, method) for seed in contest.seeds for method in _methods(contest, place)]
     paths = [_path(workdir, place, seed, method) for seed, method in cells]
@@ -169,8 +169,8 @@ def _paths(contest: Contest, place: Arena, workdir: Workdir, long: Sequence[tupl
 
 
 def conclude(
-    contest: Contest,
-    places: Sequence[Arena],
+    contest: Comparison,
+    places: Sequence[Task],
     cells: list[dict[str, Any]],
     workdir: Workdir,
     config: Any,
@@ -185,7 +185,7 @@ def conclude(
 
 
 def assemble(
-    contest: Contest, places: Sequence[Arena], cells: list[dict[str, Any]], workdir: Workdir, config: Any
+    contest: Comparison, places: Sequence[Task], cells: list[dict[str, Any]], workdir: Workdir, config: Any
 ) -> dict[str, Any]:
     """Cells to results: bands, summary, headline, origin; writes `results.json`."""
     trials = dict(contest.tuning_trials)
@@ -212,19 +212,19 @@ def assemble(
     return results
 
 
-def _remembering(cell: dict[str, Any], judged: Judge) -> dict[str, Any]:
+def _remembering(cell: dict[str, Any], judged: Evaluator) -> dict[str, Any]:
     """With memory, where these are rollouts of this judge; those of another domain or length began elsewhere."""
     own = cell["train_domain"] == cell["eval_domain"] and cell["max_frames"] == judged.monitor.max_frames
     return with_memory(cell, judged) if own else cell
 
 
-def _shown_places(places: Sequence[Arena], cells: Sequence[dict[str, Any]]) -> list[Arena]:
+def _shown_places(places: Sequence[Task], cells: Sequence[dict[str, Any]]) -> list[Task]:
     """The arenas that have cells; the others' bands and truth are not made for nothing."""
     there = {(cell["world"], cell["generator"]) for cell in cells}
     return [place for place in places if (place.world, place.kind) in there]
 
 
-def report(contest: Contest, results: dict[str, Any], places: Sequence[Arena], workdir: Workdir) -> Path:
+def report(contest: Comparison, results: dict[str, Any], places: Sequence[Task], workdir: Workdir) -> Path:
     """Table on the console, plots, filmstrips, videos and the page."""
     strips, videos = [], []
     for place in _shown_places(places, results["cells"]):
@@ -239,24 +239,24 @@ def report(contest: Contest, results: dict[str, Any], places: Sequence[Arena], w
     return build_report(results, workdir.path, media, question=contest.question, command=contest.command)
 
 
-def refusals(contest: Contest, places: Sequence[Arena]) -> dict[str, str]:
+def refusals(contest: Comparison, places: Sequence[Task]) -> dict[str, str]:
     """`WORLD/GENERATOR/METHOD` -> why that method has no cell there and can have none."""
     asked = [(place, method) for place in places for method in contest.methods]
     reasons = [(place, method, contest.table[method.partition("+")[0]].refuses(place)) for place, method in asked]
     return {f"{place.world}/{place.kind}/{method}": why for place, method, why in reasons if why}
 
 
-def _methods(contest: Contest, place: Arena) -> Iterator[str]:
+def _methods(contest: Comparison, place: Task) -> Iterator[str]:
     return (m for m in contest.methods if not contest.table[m.partition("+")[0]].refuses(place))
 
 
 def _finish_pair(
-    contest: Contest,
-    place: Arena,
+    contest: Comparison,
+    place: Task,
     seed: int,
     workdir: Workdir,
     share: Share,
-    places: Sequence[Callable[[], Arena]],
+    places: Sequence[Callable[[], Task]],
 ) -> None:
     """The missing cells of one arena and seed, method by method; each is trained once for all of its cells."""
     for method in filter(share.does, _methods(contest, place)):
@@ -284,12 +284,12 @@ class _Judging:
     """One cell: who judges, on video of which domain, and where the cell goes."""
 
     path: Path
-    judge: Callable[[], Judge]
+    judge: Callable[[], Evaluator]
     domain: str
     held_out: ClipSource
 
 
-def _judgings(contest: Contest, place: Arena, seed: int, method: str, workdir: Workdir) -> list[_Judging]:
+def _judgings(contest: Comparison, place: Task, seed: int, method: str, workdir: Workdir) -> list[_Judging]:
     own: dict[str, Any] = {"domain": place.train_domain, "held_out": place.held_out}
     usual = _Judging(path=_path(workdir, place, seed, method), judge=place.judge, **own)
     others = [
@@ -307,17 +307,17 @@ def _judgings(contest: Contest, place: Arena, seed: int, method: str, workdir: W
 
 
 def _train(
-    contest: Contest,
-    place: Arena,
+    contest: Comparison,
+    place: Task,
     seed: int,
     method: str,
     workdir: Workdir,
-    places: Sequence[Callable[[], Arena]],
+    places: Sequence[Callable[[], Task]],
 ) -> Trained:
     """One method's generator; what was trained before comes from its checkpoints."""
     name, _, share = method.partition("+")
 
-    def base_in(place: Arena, seed: int) -> Trained:
+    def base_in(place: Task, seed: int) -> Trained:
         observing = functools.partial(_observer, workdir, place, seed)
         return _kept(workdir, place, seed, "b", lambda: train_base(place, seed, observing))
 
@@ -330,14 +330,14 @@ def _train(
         observer = _observer(workdir, place, seed, name)
         return _kept(workdir, place, seed, name, lambda: train_base(shorter, seed, lambda phase: observer, policy))
 
-    def others() -> list[tuple[Arena, Callable[[int], Trained]]]:
+    def others() -> list[tuple[Task, Callable[[int], Trained]]]:
         made = [make() for make in places]
         return [(other, functools.partial(base_in, other)) for other in made if other is not place]
 
     base_of = functools.partial(base_in, place)
     paid = dataclasses.replace(place.budget, extra=float(share)) if share else place.budget
     job = Job(
-        arena=dataclasses.replace(place, budget=paid),
+        task=dataclasses.replace(place, budget=paid),
         start=functools.cache(functools.partial(base_of, seed)),
         seed=seed,
         observing=lambda phase: _observer(workdir, place, seed, method if phase == name else f"{method}{PHASE}{phase}"),
@@ -348,7 +348,7 @@ def _train(
     return contest.table[name].run(job)
 
 
-def _cell(place: Arena, seed: int, method: str, trained: Trained, another: Params, judging: _Judging) -> dict[str, Any]:
+def _cell(place: Task, seed: int, method: str, trained: Trained, another: Params, judging: _Judging) -> dict[str, Any]:
     key, generator, judged_by = jax.random.key(10_000 + seed), trained.generator or place.generator, judging.judge()
     measurement = judge(generator, judged_by.monitor, trained.params, judged_by.starts, key)
     met = anothers_errors(place.generator, another, judging.held_out, generator.context_frames)
@@ -368,13 +368,13 @@ def _cell(place: Arena, seed: int, method: str, trained: Trained, another: Param
     }
 
 
-def _shown(contest: Contest, place: Arena, seed: int, trained: Trained) -> np.ndarray:
+def _shown(contest: Comparison, place: Task, seed: int, trained: Trained) -> np.ndarray:
     """The first rollout, for pictures."""
     key, generator = jax.random.key(10_000 + seed), trained.generator or place.generator
     return strip_frames(generator, trained.params, place.judge().starts[:1], key, contest.strip_frames)[0]
 
 
-def _keep(workdir: Workdir, place: Arena, seed: int, method: str, trained: Trained) -> None:
+def _keep(workdir: Workdir, place: Task, seed: int, method: str, trained: Trained) -> None:
     """Keeps what was trained, and drops the checkpoints of its phases, which hold banks and optimisers."""
     if method == "b":
         return
@@ -385,7 +385,7 @@ def _keep(workdir: Workdir, place: Arena, seed: int, method: str, trained: Train
             shutil.rmtree(folder)
 
 
-def _another(place: Arena, seed: int, workdir: Workdir) -> Params:
+def _another(place: Task, seed: int, workdir: Workdir) -> Params:
     """Another model of the same kind, whose training no method pays for: it only judges."""
     updates = max(1, round(ANOTHER_SHARE * place.budget.base))
     shorter = dataclasses.replace(place, budget=dataclasses.replace(place.budget, base=updates))
@@ -403,7 +403,7 @@ def _short(policy: HistoryPolicy) -> str:
     return f"{type(policy).__name__.lower()}-{hashlib.sha256(repr(policy).encode()).hexdigest()[:8]}"
 
 
-def _kept(workdir: Workdir, place: Arena, seed: int, phase: str, train: Callable[[], Trained]) -> Trained:
+def _kept(workdir: Workdir, place: Task, seed: int, phase: str, train: Callable[[], Trained]) -> Trained:
     """A phase that several methods share: trained once, then read from disk."""
     folder = workdir.path / "trained" / f"{place.world}-{place.kind}-{seed}-{phase}"
     bill = folder / "cost.json"
@@ -416,7 +416,7 @@ def _kept(workdir: Workdir, place: Arena, seed: int, phase: str, train: Callable
     return trained
 
 
-def _observer(workdir: Workdir, place: Arena, seed: int, phase: str) -> Observer:
+def _observer(workdir: Workdir, place: Task, seed: int, phase: str) -> Observer:
     name = f"{place.world}-{place.kind}-{seed}-{phase}"
     return Observer(
         log=lambda record: workdir.log({"run": name, **record}),
@@ -425,11 +425,11 @@ def _observer(workdir: Workdir, place: Arena, seed: int, phase: str) -> Observer
     )
 
 
-def _path(workdir: Workdir, place: Arena, seed: int, method: str, suffix: str = "") -> Path:
+def _path(workdir: Workdir, place: Task, seed: int, method: str, suffix: str = "") -> Path:
     return cell_path(workdir, place.world, place.kind, method, seed, suffix)
 
 
-def _picture_path(workdir: Workdir, place: Arena, method: str) -> Path:
+def _picture_path(workdir: Workdir, place: Task, method: str) -> Path:
     return workdir.path / "pictures" / f"{place.world}-{place.kind}-{method}.npz"
 
 
@@ -438,7 +438,7 @@ def _save_pictures(path: Path, frames: np.ndarray) -> None:
         np.savez_compressed(temporary, frames=frames)
 
 
-def _pictures(contest: Contest, place: Arena, workdir: Workdir) -> dict[str, np.ndarray]:
+def _pictures(contest: Comparison, place: Task, workdir: Workdir) -> dict[str, np.ndarray]:
     """Truth first, then every method's first rollout, uint8 `[t, h, w, c]`."""
     kept = {"truth": _truth(place, contest.strip_frames)}
     for method in _methods(contest, place):
@@ -448,6 +448,6 @@ def _pictures(contest: Contest, place: Arena, workdir: Workdir) -> dict[str, np.
     return kept
 
 
-def _truth(place: Arena, frames: int) -> np.ndarray:
+def _truth(place: Task, frames: int) -> np.ndarray:
     real = place.truth(frames)
     return np.asarray(np.round((np.clip(real, -1.0, 1.0) + 1.0) * 127.5), np.uint8)

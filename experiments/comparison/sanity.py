@@ -68,13 +68,13 @@ class Real(Wrapper):
 
 def copy_last(job: Job) -> Trained:
     """A still picture."""
-    return _untrained(job, CopyLast(inner=job.arena.generator))
+    return _untrained(job, CopyLast(inner=job.task.generator))
 
 
 def real(job: Job) -> Trained:
     """Real video."""
-    assert job.arena.simulator is not None
-    return _untrained(job, Real(inner=job.arena.generator, world=job.arena.simulator))
+    assert job.task.simulator is not None
+    return _untrained(job, Real(inner=job.task.generator, world=job.task.simulator))
 
 
 def _untrained(job: Job, generator: Generator) -> Trained:

@@ -13,7 +13,7 @@ from experiments.comparison.task import Trained, gate_of
 from recycle_jax.errors.reconsidered import Reconsidered
 from recycle_jax.generators.context_noise import second_look
 from recycle_jax.histories.diffusion_forcing import DiffusionForcing
-from recycle_jax.training.ema import handed_out
+from recycle_jax.training.ema import ema_params
 from recycle_jax.training.loop import Renew
 from recycle_jax.training.state import TrainState
 
@@ -28,20 +28,20 @@ def newest(reference: Reconsidered, train: TrainState) -> Reconsidered:
 
 def average(reference: Reconsidered, train: TrainState) -> Reconsidered:
     """Their moving average looks, the one that is handed out."""
-    return dataclasses.replace(reference, params=handed_out(train))
+    return dataclasses.replace(reference, params=ema_params(train))
 
 
 def reconsidered(who: Renew | None) -> Callable[[Job], Trained]:
     """See the module docstring; None leaves who looks as it was when recycling began."""
 
     def run(job: Job) -> Trained:
-        arena = job.arena
+        task = job.task
         forced = tune_with(spending(job, 1 / 3), DiffusionForcing(most=2 * LEVEL), "forced")
         later = dataclasses.replace(spending(job, 2 / 3), start=lambda: forced, first_batch=THIRD_PHASE)
         reference = Reconsidered(
-            params=forced.params, look=second_look(arena.generator, LEVEL), gate=gate_of(arena.choices)
+            params=forced.params, look=second_look(task.generator, LEVEL), gate=gate_of(task.choices)
         )
-        price = arena.generator.calls_per_step * forward_calls(arena, arena.generator)
+        price = task.generator.calls_per_step * forward_calls(task, task.generator)
         return recycle_with(later, reference, "recycle", reference_flops=price, renew=who)
 
     return run

@@ -24,7 +24,7 @@ from experiments.comparison.phases import (
     train_extra,
     tune_with,
 )
-from experiments.comparison.task import Arena, Trained
+from experiments.comparison.task import Task, Trained
 from recycle_jax.errors.bank.bank import ErrorBank
 from recycle_jax.errors.bank.storage import BankState
 from recycle_jax.errors.merge import merge
@@ -60,7 +60,7 @@ def kernel(weight: float) -> Callable[[Job], Trained]:
 
     def run(job: Job) -> Trained:
         features = WindowFeatures()
-        share = _share(job.arena, features)
+        share = _share(job.task, features)
         policy = KernelSelfForcing(
             steps=CRITIC_STEPS, weight=weight, critic_share=share, rematerialise=False, features=features
         )
@@ -73,10 +73,10 @@ def adversarial(weight: float) -> Callable[[Job], Trained]:
     """The same, by a small discriminator."""
 
     def run(job: Job) -> Trained:
-        frames = job.arena.generator.context_frames + CRITIC_STEPS * job.arena.generator.chunk_frames
-        critic = window_critic(channels=job.arena.held_out.shape[2], frames=frames)
+        frames = job.task.generator.context_frames + CRITIC_STEPS * job.task.generator.chunk_frames
+        critic = window_critic(channels=job.task.held_out.shape[2], frames=frames)
         params = critic.init(jax.random.key(0))
-        share = _share(job.arena, lambda window: critic.apply(params, window))
+        share = _share(job.task, lambda window: critic.apply(params, window))
         policy = AdversarialSelfForcing(
             steps=CRITIC_STEPS, weight=weight, critic_share=share, rematerialise=False, critic=critic
         )
@@ -87,12 +87,12 @@ def adversarial(weight: float) -> Callable[[Job], Trained]:
 
 def denoised(job: Job) -> Trained:
     """A third of the extra budget trains a denoiser of windows, the rest recycles with it as reference."""
-    windows = _windows(job.arena)
+    windows = _windows(job.task)
     denoiser = train_extra(job, windows, DenoiseWindows(), "denoiser", share=1 / 3)
     reference = Denoised(
         params=denoiser.params, denoise=lambda p, window, level: windows.network.apply(p, window, level, None)
     )
-    price = forward_calls(job.arena, windows)
+    price = forward_calls(job.task, windows)
     trained = recycle_with(spending(job, 2 / 3), reference, "recycle", reference_flops=price)
     return dataclasses.replace(trained, cost=trained.cost + denoiser.cost)
 
@@ -104,22 +104,22 @@ def washed(job: Job) -> Trained:
 
 def recycled_and_washed(job: Job) -> Trained:
     """The same, but the rest goes to recycling, whose rollouts are not washed: both remedies, half-hearted each."""
-    return _with_washing(job, lambda rest: recycle_with(rest, registered(rest.arena), "recycle"))
+    return _with_washing(job, lambda rest: recycle_with(rest, registered(rest.task), "recycle"))
 
 
 def _with_washing(job: Job, tune: Callable[[Job], Trained]) -> Trained:
-    windows = _windows(job.arena)
+    windows = _windows(job.task)
     denoiser = train_extra(job, windows, DenoiseWindows(), "denoiser", share=1 / 3)
     trained = tune(spending(job, 2 / 3))
     cleaner = washing(windows.network, frames=windows.context_frames)
-    generator = Corrected(inner=job.arena.generator, cleaner=cleaner)
+    generator = Corrected(inner=job.task.generator, cleaner=cleaner)
     params = {"inner": trained.params, "corrector": denoiser.params}
     return dataclasses.replace(trained, params=params, generator=generator, cost=trained.cost + denoiser.cost)
 
 
 def corrected(job: Job) -> Trained:
     """Another model's harvests, a third of the extra budget for a corrector of its errors, the rest teacher forcing."""
-    return _with_corrector(job, *_harvested(job.arena, job.base_of(job.seed + 1000).params, job.seed, HARVESTS))
+    return _with_corrector(job, *_harvested(job.task, job.base_of(job.seed + 1000).params, job.seed, HARVESTS))
 
 
 def corrected_shared(job: Job) -> Trained:
@@ -130,15 +130,15 @@ def corrected_shared(job: Job) -> Trained:
     Raises:
         ValueError: if no other arena of the contest has frames and context of this size.
     """
-    arena = job.arena
-    like = (arena.held_out.shape, arena.generator.context_frames, arena.generator.chunk_frames)
+    task = job.task
+    like = (task.held_out.shape, task.generator.context_frames, task.generator.chunk_frames)
     found = [
         (other, base_of)
         for other, base_of in job.others()
         if (other.held_out.shape, other.generator.context_frames, other.generator.chunk_frames) == like
     ]
     if not found:
-        raise ValueError(f"no other generator of {arena.world}'s frame size is in this contest: add worlds or kinds")
+        raise ValueError(f"no other generator of {task.world}'s frame size is in this contest: add worlds or kinds")
     harvests = -(-HARVESTS // len(found))
     parts = [_harvested(other, base_of(job.seed).params, job.seed, harvests) for other, base_of in found]
     bank, cases = merge(*(cases for _, cases, _ in parts))
@@ -149,60 +149,60 @@ def at_matched_calls(run: Callable[[Job], Trained]) -> Callable[[Job], Trained]:
     """A corrected flow that gives up one Euler step for its corrector's call."""
 
     def matched(job: Job) -> Trained:
-        flow = job.arena.generator
+        flow = job.task.generator
         assert isinstance(flow, RectifiedFlow) and flow.steps > 1
         shorter = dataclasses.replace(flow, steps=flow.steps - 1)
-        return run(dataclasses.replace(job, arena=dataclasses.replace(job.arena, generator=shorter)))
+        return run(dataclasses.replace(job, task=dataclasses.replace(job.task, generator=shorter)))
 
     return matched
 
 
 def _with_corrector(job: Job, bank: ErrorBank, cases: BankState, spent: float) -> Trained:
     """A third of the extra budget for a corrector of banked cases, the rest of it teacher forcing."""
-    arena, frames = job.arena, job.arena.generator.context_frames
+    task, frames = job.task, job.task.generator.context_frames
     # What it adds to a frame, not the frame: one that has learned little leaves frames as they are.
-    network = clipped(residual(_network(arena, frames, 1, bounded=False)))
+    network = clipped(residual(_network(task, frames, 1, bounded=False)))
     learner = Predictor(network=network, context_frames=frames)
     policy = Mixture(parts=((1, CorrectionFromCases(bank=bank, cases=cases)), (1, LeaveAlone())))
     taught = train_extra(job, learner, policy, "corrector", share=1 / 3)
-    left = 2 / 3 - spent / extra_flops(arena)
+    left = 2 / 3 - spent / extra_flops(task)
     if left <= 0.0:
         raise ValueError(
             f"{HARVESTS} harvests cost more than two thirds of the extra budget: raise --config.budget.base"
         )
     trained = tune_with(spending(job, left), TeacherForcing(), "tune")
-    generator = Corrected(inner=arena.generator, cleaner=corrector(learner))
+    generator = Corrected(inner=task.generator, cleaner=corrector(learner))
     params = {"inner": trained.params, "corrector": taught.params}
     cost = trained.cost + taught.cost + Cost(harvest_flops=spent)
     return dataclasses.replace(trained, params=params, generator=generator, cost=cost)
 
 
-def _harvested(arena: Arena, params: Params, seed: int, harvests: int) -> tuple[ErrorBank, BankState, float]:
+def _harvested(task: Task, params: Params, seed: int, harvests: int) -> tuple[ErrorBank, BankState, float]:
     """Cases of a generator that does not change, with the recipe's reference, and their price."""
-    recycling, reference = arena.recycling, registered(arena)
-    harvest, bank = recycling.harvest(arena.generator), recycling.bank()
-    program = make_harvest(harvest, bank, arena.mesh, recycling.harvest_steps)
-    source, frames = arena.source(seed), harvest.clip_frames(reference)
+    recycling, reference = task.recycling, registered(task)
+    harvest, bank = recycling.harvest(task.generator), recycling.bank()
+    program = make_harvest(harvest, bank, task.mesh, recycling.harvest_steps)
+    source, frames = task.source(seed), harvest.clip_frames(reference)
     first = source.batch(0, recycling.chains, frames)
-    chains = place(harvest.start(first), arena.mesh, ROLES.rows)
-    state = place(bank.init(harvest.entry(source.shape, first.condition)), arena.mesh, ROLES.bank)
+    chains = place(harvest.start(first), task.mesh, ROLES.rows)
+    state = place(bank.init(harvest.entry(source.shape, first.condition)), task.mesh, ROLES.bank)
     for i in range(harvests):
-        fresh = place(source.batch(1 + i, recycling.chains, frames), arena.mesh, ROLES.rows)
+        fresh = place(source.batch(1 + i, recycling.chains, frames), task.mesh, ROLES.rows)
         chains, state, _ = program(params, reference, chains, state, fresh, jax.random.key(seed), jnp.int32(i))
     calls = harvests * recycling.harvest_steps
-    price = harvest_flops(arena.generator, forward_calls(arena, arena.generator), 0.0, recycling.chains, calls)
+    price = harvest_flops(task.generator, forward_calls(task, task.generator), 0.0, recycling.chains, calls)
     return bank, state, price
 
 
-def _windows(arena: Arena) -> Predictor:
+def _windows(task: Task) -> Predictor:
     """A denoiser of windows of a context and a chunk, as large as the generator."""
-    frames = arena.generator.context_frames + arena.generator.chunk_frames
-    network = preconditioned(_network(arena, frames, frames, bounded=False), DATA_STD)
+    frames = task.generator.context_frames + task.generator.chunk_frames
+    network = preconditioned(_network(task, frames, frames, bounded=False), DATA_STD)
     return Predictor(network=network, context_frames=frames, chunk_frames=frames)
 
 
-def _network(arena: Arena, frames_in: int, frames_out: int, bounded: bool) -> Network:
-    net, shape = arena.net, arena.held_out.shape
+def _network(task: Task, frames_in: int, frames_out: int, bounded: bool) -> Network:
+    net, shape = task.net, task.held_out.shape
     return frame_unet(
         shape=shape,
         context_frames=frames_in,
@@ -214,8 +214,8 @@ def _network(arena: Arena, frames_in: int, frames_out: int, bounded: bool) -> Ne
     )
 
 
-def _share(arena: Arena, critic: Callable[[jax.Array], Any]) -> float:
+def _share(task: Task, critic: Callable[[jax.Array], Any]) -> float:
     """What a critic costs on one window, in calls of the generator's network."""
-    frames = arena.generator.context_frames + CRITIC_STEPS * arena.generator.chunk_frames
-    window = jnp.zeros((1, frames, *arena.held_out.shape))
-    return flops_of(critic, window) / forward_calls(arena, arena.generator)
+    frames = task.generator.context_frames + CRITIC_STEPS * task.generator.chunk_frames
+    window = jnp.zeros((1, frames, *task.held_out.shape))
+    return flops_of(critic, window) / forward_calls(task, task.generator)

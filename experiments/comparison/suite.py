@@ -46,12 +46,12 @@ from experiments.comparison.evaluation import HELD_OUT_SEED, Judging
 from experiments.comparison.method import Method, require_known
 from experiments.comparison.methods import CONTROLS, EARLIER, FASTER, REMEDIES, RIVALS, family_of
 from experiments.comparison.model_selection import best_of, choose
-from experiments.comparison.runner import Contest, Share, conclude, missing_cells, run_contest
+from experiments.comparison.runner import Comparison, Share, conclude, missing_cells, run_contest
 from experiments.comparison.task import (
-    Arena,
     Budget,
     Choices,
     Net,
+    Task,
     build_generator,
     gate_of,
     simulator_reference,
@@ -139,7 +139,7 @@ class Config:
     run_off_within: float = 0.9
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     context: int = 2
-    choices: Choices = Choices(time=True, brake=0.2, flow_brake=0.2)
+    choices: Choices = Choices(time=True, velocity_damping=0.2, flow_velocity_damping=0.2)
     net: Net = Net(frame_levels=True)
     budget: Budget = Budget()
     recycling: Recycling = Recycling(noise=0.05)
@@ -209,7 +209,7 @@ def smoke() -> Command:
         seeds=(0,),
         net=Net(width=16, frame_levels=True),
         budget=Budget(base=20, extra=1.0, rows=8),
-        recycling=Recycling(chains=8, oldest=8, capacity=64),
+        recycling=Recycling(chains=8, max_age=8, capacity=64),
         screening=quick,
         judging=quick,
         long_methods=(),
@@ -277,8 +277,8 @@ def screen(command: Command, preset: str, workdir: Workdir) -> dict[str, str]:
 
 
 def run_stage(
-    stage: str, contest: Contest, makers: Sequence[Callable[[], Arena]], workdir: Workdir, command: Command
-) -> tuple[list[Arena], list[dict[str, Any]]]:
+    stage: str, contest: Comparison, makers: Sequence[Callable[[], Task]], workdir: Workdir, command: Command
+) -> tuple[list[Task], list[dict[str, Any]]]:
     """The cells of a stage, after telling how much of it is left to do."""
     makers = [functools.cache(make) for make in makers]
     if stage in command.stages:
@@ -314,10 +314,10 @@ def trials(config: Config) -> tuple[tuple[str, int], ...]:
 
 def build_arena(
     name: str, kind: str, config: Config, world: DecodableWorld, judging: Judging, label: str, domain: str = "all"
-) -> Arena:
+) -> Task:
     """One world, one generator, its judge."""
     judge = functools.partial(world_judge, world=world, objects=things_in(world), context=START_FRAMES)
-    return Arena(
+    return Task(
         world=label,
         kind=kind,
         generator=build_generator(kind, world.shape, config.context, config.net),
@@ -337,7 +337,7 @@ def build_arena(
     )
 
 
-def _arenas(config: Config, judging: Judging) -> list[Callable[[], Arena]]:
+def _arenas(config: Config, judging: Judging) -> list[Callable[[], Task]]:
     return [
         functools.partial(build_arena, name, kind, config, ALL_WORLDS[name], judging, name)
         for kind in config.kinds
@@ -346,20 +346,20 @@ def _arenas(config: Config, judging: Judging) -> list[Callable[[], Arena]]:
     ]
 
 
-def _domain_arenas(config: Config) -> list[Callable[[], Arena]]:
+def _domain_arenas(config: Config) -> list[Callable[[], Task]]:
     names = [name for name in config.worlds if name in DOMAINS]
     return [functools.partial(_split_arena, name, kind, config) for kind in config.kinds for name in names]
 
 
-def _split_arena(name: str, kind: str, config: Config) -> Arena:
+def _split_arena(name: str, kind: str, config: Config) -> Task:
     """Trained on one domain, judged on all."""
     domains = DOMAINS[name]
     label = f"{name}_{domains.seen}"
     seen = domains.worlds[domains.seen]
     unseen = {domains.unseen: domains.worlds[domains.unseen], **FURTHER.get(name, {})}
-    arena = build_arena(name, kind, config, seen, config.judging, label, domains.seen)
+    task = build_arena(name, kind, config, seen, config.judging, label, domains.seen)
     return dataclasses.replace(
-        arena,
+        task,
         elsewhere={
             domain: functools.partial(
                 world_judge, f"{name}_{domain}", world, things_in(world), START_FRAMES, config.judging
@@ -370,8 +370,10 @@ def _split_arena(name: str, kind: str, config: Config) -> Arena:
     )
 
 
-def _contest(experiment: str, preset: str, config: Config, table: dict[str, Method], seeds: tuple[int, ...]) -> Contest:
-    return Contest(
+def _contest(
+    experiment: str, preset: str, config: Config, table: dict[str, Method], seeds: tuple[int, ...]
+) -> Comparison:
+    return Comparison(
         experiment=experiment,
         preset=preset,
         question=QUESTION,
@@ -386,7 +388,7 @@ def _contest(experiment: str, preset: str, config: Config, table: dict[str, Meth
     )
 
 
-def _domain_contest(contest: Contest) -> Contest:
+def _domain_contest(contest: Comparison) -> Comparison:
     methods = tuple(name for name in DOMAIN_METHODS if name in contest.table)
     return dataclasses.replace(contest, methods=methods, long_methods=())
 

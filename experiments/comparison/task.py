@@ -71,9 +71,10 @@ class Choices:
     Attributes:
         noise: strongest noise of noise augmentation.
         pushforward: most steps of fresh pushforward.
-        pull: share of its displacement that a recycled chain takes back.
-        brake: share of its change of displacement that a predictor's chain takes back, see `errors.rollout.registered`.
-        flow_brake: the same of a flow's.
+        reanchor_rate: share of its displacement that a recycled chain takes back.
+        velocity_damping: share of its change of displacement that a predictor's chain takes back, see
+        `errors.rollout.registered`.
+        flow_velocity_damping: the same of a flow's.
         time: whether chains are registered in time too.
         cells: cells a side that are registered on their own.
         gate_distance: largest distance of an accepted case.
@@ -82,9 +83,9 @@ class Choices:
 
     noise: float = 0.05
     pushforward: int = 4
-    pull: float = 0.5
-    brake: float | None = None
-    flow_brake: float | None = 0.2
+    reanchor_rate: float = 0.5
+    velocity_damping: float | None = None
+    flow_velocity_damping: float | None = 0.2
     time: bool = False
     cells: int = 1
     gate_distance: float = 0.03
@@ -92,7 +93,7 @@ class Choices:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Judge:
+class Evaluator:
     """Who judges rollouts, and from where they start.
 
     Attributes:
@@ -107,7 +108,7 @@ class Judge:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Arena:
+class Task:
     """One place of the contest.
 
     Attributes:
@@ -138,8 +139,8 @@ class Arena:
     source: Callable[[int], ClipSource]
     held_out: ClipSource
     truth: Callable[[int], Any]
-    judge: Callable[[], Judge]
-    long: Callable[[], Judge] | None
+    judge: Callable[[], Evaluator]
+    long: Callable[[], Evaluator] | None
     continued: Reference | None
     budget: Budget
     choices: Choices
@@ -150,7 +151,7 @@ class Arena:
     grows: bool = False
     selection: Selection | None = None
     train_domain: str = "all"
-    elsewhere: Mapping[str, Callable[[], Judge]] = dataclasses.field(default_factory=dict)
+    elsewhere: Mapping[str, Callable[[], Evaluator]] = dataclasses.field(default_factory=dict)
     held_out_elsewhere: Mapping[str, ClipSource] = dataclasses.field(default_factory=dict)
     unjudged: ClipSource | None = None
 

@@ -32,13 +32,13 @@ from experiments.comparison.evaluation import (
     world_bands,
     world_statistics,
 )
-from experiments.comparison.runner import Contest, Share, conclude, run_contest
+from experiments.comparison.runner import Comparison, Share, conclude, run_contest
 from experiments.comparison.task import (
-    Arena,
     Budget,
     Choices,
-    Judge,
+    Evaluator,
     Net,
+    Task,
     build_generator,
     gate_of,
     simulator_reference,
@@ -91,7 +91,7 @@ class Config:
     ball_size: int = 32
     heart_size: int = 16
     context: int = 2
-    ball_choices: Choices = Choices(pushforward=1, brake=0.15, flow_brake=None)
+    ball_choices: Choices = Choices(pushforward=1, velocity_damping=0.15, flow_velocity_damping=None)
     heart_choices: Choices = Choices(time=True)
     net: Net = Net()
     budget: Budget = Budget()
@@ -128,7 +128,7 @@ def smoke() -> Command:
             ball_size=16,
             net=Net(width=16),
             budget=Budget(base=40, extra=1.0, rows=8),
-            recycling=Recycling(chains=8, oldest=8, capacity=64),
+            recycling=Recycling(chains=8, max_age=8, capacity=64),
             judging=Judging(max_frames=64, rollouts=8, real_rollouts=40),
             long=Judging(max_frames=128, rollouts=4, real_rollouts=40),
             long_methods=("recycle",),
@@ -167,13 +167,13 @@ def world_of(name: str, config: Config) -> DecodableWorld:
     return makers[name]()
 
 
-def build_arena(name: str, kind: str, config: Config) -> Arena:
+def build_arena(name: str, kind: str, config: Config) -> Task:
     """One world, one generator, its judge."""
     world, ball = world_of(name, config), name == "balls"
     objects = config.balls if ball else 1
     context = config.context
     choices = config.ball_choices if ball else config.heart_choices
-    return Arena(
+    return Task(
         world=name,
         kind=kind,
         generator=build_generator(kind, world.shape, context, config.net),
@@ -190,7 +190,7 @@ def build_arena(name: str, kind: str, config: Config) -> Arena:
     )
 
 
-def world_judge(name: str, world: DecodableWorld, objects: int, context: int, judging: Judging) -> Judge:
+def world_judge(name: str, world: DecodableWorld, objects: int, context: int, judging: Judging) -> Evaluator:
     """Bands and starts of a world."""
     monitor = Monitor(
         statistics=world_statistics(world),
@@ -199,7 +199,7 @@ def world_judge(name: str, world: DecodableWorld, objects: int, context: int, ju
         bands=world_bands(f"{name}{world.shape[0]}", world, objects, judging),
     )
     shown = max(world.context_frames, context)
-    return Judge(
+    return Evaluator(
         monitor=monitor,
         starts=start_context(world, shown, judging.rollouts),
         pace=functools.cache(functools.partial(true_pace, world, shown, judging.rollouts)),
@@ -215,7 +215,7 @@ def true_continuation(world: DecodableWorld, context: int, frames: int) -> np.nd
 def main(command: Command, workdir: Path, preset: str) -> dict[str, Any]:
     """Runs this process's share; assembles and reports all cells that are there."""
     config = command.config
-    contest = Contest(
+    contest = Comparison(
         experiment="worlds",
         preset=preset,
         question=QUESTION,
@@ -229,7 +229,7 @@ def main(command: Command, workdir: Path, preset: str) -> dict[str, Any]:
     return run(contest, command, workdir)
 
 
-def run(contest: Contest, command: Command, workdir: Path) -> dict[str, Any]:
+def run(contest: Comparison, command: Command, workdir: Path) -> dict[str, Any]:
     """Any contest over the worlds of a config."""
     config, place = command.config, open_workdir(workdir, command.config)
     jax.config.update("jax_compilation_cache_dir", str(place.path / "compiled"))

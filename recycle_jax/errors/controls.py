@@ -22,7 +22,7 @@ from recycle_jax.typing import Frames, RowKeys
 
 
 @runtime_checkable
-class Remake(Protocol):
+class ErrorTransform(Protocol):
     """From the errors of a batch of cases to other errors of the same shape, `[b, context, h, w, c]`."""
 
     def __call__(self, error: Frames, keys: RowKeys) -> Frames: ...

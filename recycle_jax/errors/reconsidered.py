@@ -23,7 +23,7 @@ import jax.numpy as jnp
 from flax import struct
 from jax import Array
 
-from recycle_jax.errors.rollout.references import Gate, Referred
+from recycle_jax.errors.rollout.references import Gate, ReferenceOutput
 from recycle_jax.typing import Frames, Params, RowKeys
 
 SecondLook = Callable[[Params, Frames, RowKeys], Frames]
@@ -55,7 +55,7 @@ class Reconsidered:
         """Needs no recorded future."""
         return False
 
-    def __call__(self, context: Frames, chunk: Frames, recorded: Frames, keys: RowKeys) -> Referred:
+    def __call__(self, context: Frames, chunk: Frames, recorded: Frames, keys: RowKeys) -> ReferenceOutput:
         """Looks once more."""
         del recorded
 
@@ -64,4 +64,4 @@ class Reconsidered:
 
         target = jnp.mean(jax.lax.map(drawn, jnp.arange(self.draws, dtype=jnp.int32)), axis=0)
         accept, score = self.gate(chunk, target)
-        return Referred(target=target, clean_context=context, accept=accept, score=score)
+        return ReferenceOutput(target=target, clean_context=context, accept=accept, score=score)

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from flax import struct
 from jax import Array
 
-from recycle_jax.errors.rollout.references import Gate, Referred
+from recycle_jax.errors.rollout.references import Gate, ReferenceOutput
 from recycle_jax.errors.rollout.registration import Registration, displacement
 from recycle_jax.typing import Clip, Frames, RowKeys
 
@@ -45,7 +45,7 @@ class Retrieved:
         """What the search of one row costs."""
         return 2.0 * len(self.windows) * context_frames * math.prod(self.windows.shape[2:])
 
-    def __call__(self, context: Frames, chunk: Frames, recorded: Frames, keys: RowKeys) -> Referred:
+    def __call__(self, context: Frames, chunk: Frames, recorded: Frames, keys: RowKeys) -> ReferenceOutput:
         """Looks up and moves.
 
         Raises:
@@ -65,7 +65,7 @@ class Retrieved:
         last = jnp.broadcast_to(p[:, -1:], (*p.shape[:1], t, *p.shape[2:]))
         target = jnp.clip(found[:, n:] + displacement(tangents[:, n:], last), -1.0, 1.0)
         accept, score = self.gate(context, clean_context)
-        return Referred(target=target, clean_context=clean_context, accept=accept, score=score)
+        return ReferenceOutput(target=target, clean_context=clean_context, accept=accept, score=score)
 
     def _nearest(self, context: Frames) -> Array:
         """Equation (1), `[b]`, by one matrix product: `||c||^2` is the same for all windows."""

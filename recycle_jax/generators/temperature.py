@@ -24,7 +24,7 @@ from recycle_jax.generators.wrapper import Wrapper
 from recycle_jax.typing import Params, Scalar
 
 
-def unexplained(flow: RectifiedFlow, params: Params, batch: Batch) -> Scalar:
+def unexplained_variance(flow: RectifiedFlow, params: Params, batch: Batch) -> Scalar:
     """Equation (1) over a batch of real clips; more than 1 for a flow that knows less than a still picture.
 
     Raises:
@@ -38,7 +38,7 @@ def unexplained(flow: RectifiedFlow, params: Params, batch: Batch) -> Scalar:
     return missed / jnp.maximum(changed, jnp.finfo(changed.dtype).tiny)
 
 
-def cooled(
+def choose_temperature(
     flow: RectifiedFlow, params: Params, batch: Batch, *, temperature: float = 0.0, below: float = 0.5
 ) -> RectifiedFlow:
     """The flow at `temperature` where less than the share `below` of what changes is unexplained, else as it is.
@@ -52,12 +52,12 @@ def cooled(
         temperature: the lower one.
         below: see (1).
     """
-    if float(jax.jit(unexplained, static_argnums=0)(flow, params, batch)) >= below:
+    if float(jax.jit(unexplained_variance, static_argnums=0)(flow, params, batch)) >= below:
         return flow
     return dataclasses.replace(flow, temperature=temperature)
 
 
-def draws_nothing(generator: Generator) -> bool:
+def is_deterministic(generator: Generator) -> bool:
     """Whether what it makes follows from the history alone: a `Predictor`, or anything with a `temperature` of 0.
 
     Wrappers are looked through, noise that they add to the history with them; a generator of another kind that does not

@@ -68,11 +68,11 @@ class AnchoredHistory(ExamplePolicy):
         anchored = self._leaving_out(generator, batch, out)
         return self.inner.examples(params, generator, bank, anchored, of_inner)
 
-    def record(self, bank: PyTree, aux: Aux, keys: RowKeys, step: Scalar, fine: Scalar) -> PyTree:
+    def record(self, bank: PyTree, aux: Aux, keys: RowKeys, step: Scalar, is_finite: Scalar) -> PyTree:
         """The inner policy's."""
         # Split as in `examples`: the inner policy draws from its keys again what it drew there.
         _, of_inner = rng.split_rows(keys, 2)
-        return self.inner.record(bank, aux, of_inner, step, fine)
+        return self.inner.record(bank, aux, of_inner, step, is_finite)
 
     def _leaving_out(self, generator: Generator, batch: Batch, out: RowInts) -> Batch:
         anchors = anchors_of(generator)

@@ -107,8 +107,8 @@ class HistoryPolicy(Protocol):
         """The loss of one batch, to be differentiated in `params`."""
         ...
 
-    def record(self, bank: PyTree, aux: Aux, keys: RowKeys, step: Scalar, fine: Scalar) -> PyTree:
-        """The bank after the step, the same as before where the step was not `fine` (bool)."""
+    def record(self, bank: PyTree, aux: Aux, keys: RowKeys, step: Scalar, is_finite: Scalar) -> PyTree:
+        """The bank after the step, the same as before where the step was not `is_finite` (bool)."""
         ...
 
 
@@ -150,9 +150,9 @@ class ExamplePolicy:
         )
         return jnp.mean(drawn.example.weight * fit.loss), aux
 
-    def record(self, bank: PyTree, aux: Aux, keys: RowKeys, step: Scalar, fine: Scalar) -> PyTree:
+    def record(self, bank: PyTree, aux: Aux, keys: RowKeys, step: Scalar, is_finite: Scalar) -> PyTree:
         """Leaves the bank as it is."""
-        del aux, keys, step, fine
+        del aux, keys, step, is_finite
         return bank
 
 

@@ -61,8 +61,8 @@ class CorruptedHistory(ExamplePolicy):
         by_frame: whether these are drawn for each frame, not once for a history.
         noise: strongest noise level, in [0, 1].
         smallest: smallest factor of the shrunk side, in (0, 1].
-        palest: smallest factor of saturation, in [0, 1].
-        richest: largest, at least 1.
+        min_saturation: smallest factor of saturation, in [0, 1].
+        max_saturation: largest, at least 1.
     """
 
     noised: float = 0.81
@@ -71,8 +71,8 @@ class CorruptedHistory(ExamplePolicy):
     by_frame: bool = False
     noise: float = 1.0 / 3.0
     smallest: float = 0.9
-    palest: float = 0.3
-    richest: float = 1.7
+    min_saturation: float = 0.3
+    max_saturation: float = 1.7
 
     def __post_init__(self) -> None:
         for name in ("noised", "resampled", "tinted", "noise", "smallest", "palest"):
@@ -84,8 +84,10 @@ class CorruptedHistory(ExamplePolicy):
             )
         if self.smallest == 0.0:
             raise ValueError("smallest is 0.0, but a frame cannot be shrunk to nothing: use a factor above 0")
-        if self.richest < 1.0:
-            raise ValueError(f"richest is {self.richest}, the largest factor of saturation: use 1 or more")
+        if self.max_saturation < 1.0:
+            raise ValueError(
+                f"max_saturation is {self.max_saturation}, the largest factor of saturation: use 1 or more"
+            )
 
     def examples(self, params: Params, generator: Generator, bank: PyTree, batch: Batch, keys: RowKeys) -> Drawn:
         """The batch with its context frames corrupted."""
@@ -122,7 +124,7 @@ class CorruptedHistory(ExamplePolicy):
 
     def _tint_factor(self, key: PRNGKey) -> Scalar:
         of_side, of_pale, of_rich = jax.random.split(key, 3)
-        pale, rich = _between(of_pale, self.palest, 1.0), _between(of_rich, 1.0, self.richest)
+        pale, rich = _between(of_pale, self.min_saturation, 1.0), _between(of_rich, 1.0, self.max_saturation)
         return jnp.where(jax.random.bernoulli(of_side), pale, rich)
 
 

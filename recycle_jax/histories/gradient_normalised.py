@@ -25,27 +25,27 @@ TINY = 1e-12
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class EvenRows(ExamplePolicy):
+class GradientNormalizedLoss(ExamplePolicy):
     """Weighs the rows of another policy by equation (1), beside the weights that it gives itself.
 
     Attributes:
         inner: what makes the rows.
-        usual: `d` of a row of weight 1, in frame units squared; `usual_change` of real clips.
+        reference_energy: `d` of a row of weight 1, in frame units squared; `mean_gradient_energy` of real clips.
         most: largest weight, and one over the smallest.
 
     Raises:
-        ValueError: if `usual` is not positive, or `most` below 1.
+        ValueError: if `reference_energy` is not positive, or `most` below 1.
     """
 
     inner: ExamplePolicy
-    usual: float
+    reference_energy: float
     most: float = 4.0
 
     def __post_init__(self) -> None:
-        if not self.usual > 0.0:
+        if not self.reference_energy > 0.0:
             raise ValueError(
-                f"usual is {self.usual}, must be positive: clips of one colour each have no edges to go by, "
-                "train on them without even rows"
+                f"reference_energy is {self.reference_energy}, must be positive: clips of one colour have no edges; "
+                "train on them with gradient_normalized=False"
             )
         if not self.most >= 1.0:
             raise ValueError(f"most is {self.most}, must be at least 1: 1 weighs all rows alike")
@@ -71,13 +71,13 @@ class EvenRows(ExamplePolicy):
     def weight(self, target: Frames) -> Rows:
         """Equation (1), `[b, t, h, w, c]` to `[b]`."""
         change = displaced(target.astype(jnp.float32), 1.0)
-        return jnp.clip(self.usual / jnp.maximum(change, TINY), 1.0 / self.most, self.most)
+        return jnp.clip(self.reference_energy / jnp.maximum(change, TINY), 1.0 / self.most, self.most)
 
-    def record(self, bank: PyTree, aux: Aux, keys: RowKeys, step: Scalar, fine: Scalar) -> PyTree:
+    def record(self, bank: PyTree, aux: Aux, keys: RowKeys, step: Scalar, is_finite: Scalar) -> PyTree:
         """The inner policy's."""
-        return self.inner.record(bank, aux, keys, step, fine)
+        return self.inner.record(bank, aux, keys, step, is_finite)
 
 
-def usual_change(batch: Batch) -> float:
+def mean_gradient_energy(batch: Batch) -> float:
     """Mean square that a pixel's displacement makes of real clips, in frame units squared; read on the host."""
     return float(jnp.mean(displaced(batch.clip, 1.0)))

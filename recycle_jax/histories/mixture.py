@@ -78,7 +78,7 @@ class Mixture(ExamplePolicy):
         memos = tuple(made.memo for made in drawn)
         return merged if all(memo is None for memo in memos) else dataclasses.replace(merged, memo=memos)
 
-    def record(self, bank: PyTree, aux: Aux, keys: RowKeys, step: Scalar, fine: Scalar) -> PyTree:
+    def record(self, bank: PyTree, aux: Aux, keys: RowKeys, step: Scalar, is_finite: Scalar) -> PyTree:
         """Each policy's record of its own rows, one after the other: in its own memory, or in the shared bank."""
         first = 0
         for i, (rows, policy) in enumerate(self.parts):
@@ -86,7 +86,7 @@ class Mixture(ExamplePolicy):
             of_rows = ("residual", "sigma", "clean", "domain", "prediction")
             own = {name: jax.tree.map(share, getattr(aux, name)) for name in of_rows}
             own["memo"] = None if aux.memo is None else aux.memo[i]
-            memory = policy.record(_memory(bank, i), dataclasses.replace(aux, **own), share(keys), step, fine)
+            memory = policy.record(_memory(bank, i), dataclasses.replace(aux, **own), share(keys), step, is_finite)
             bank = bank.after(i, memory) if isinstance(bank, Memories) else memory
             first += rows
         return bank

@@ -24,7 +24,7 @@ from recycle_jax.errors.bank.bank import AnySlot, ErrorBank
 from recycle_jax.errors.bank.bank import Drawn as DrawnEntries
 from recycle_jax.errors.bank.slots import OneSlot, SlotMap
 from recycle_jax.errors.one_step.algebra import ResidualEntry, context_error, noise_error
-from recycle_jax.errors.one_step.inject import Errors, Gates, Open, flip, inject, require_probability
+from recycle_jax.errors.one_step.inject import Errors, Gates, GateSample, flip, inject, require_probability
 from recycle_jax.generators.base import Example, Generator, clean_example
 from recycle_jax.histories.base import Aux, Drawn, ExamplePolicy
 from recycle_jax.typing import Frames, Params, PRNGKey, PyTree, RowInts, RowKeys, Scalar, Sigma
@@ -62,8 +62,8 @@ class OneStepErrors(ExamplePolicy):
         target: velocity asked for under injection; a predictor's target is always the clean chunk.
         aligned: whether data and noise errors are of the row's own slot (in maps crossed with age: of age 1),
             else of any slot in the window of ages.
-        youngest: smallest age of an error drawn from any slot.
-        oldest: largest such age. Ages are told apart only as finely as `slots` does.
+        min_age: smallest age of an error drawn from any slot.
+        max_age: largest such age. Ages are told apart only as finely as `slots` does.
         amplitude: factor on all injected errors.
         clean_write: probability that a clean row writes its residual; others always do.
     """
@@ -73,8 +73,8 @@ class OneStepErrors(ExamplePolicy):
     gates: Gates = Gates()
     target: fm.Target = fm.paper_target
     aligned: bool = True
-    youngest: int = 1
-    oldest: int = OLDEST
+    min_age: int = 1
+    max_age: int = OLDEST
     amplitude: float = 1.0
     clean_write: float = 0.1
 
@@ -85,10 +85,10 @@ class OneStepErrors(ExamplePolicy):
                 f"the bank has {self.bank.slots} slots, but {self.slots} has {self.slots.slots}: "
                 f"make it with slots={self.slots.slots}"
             )
-        if not 1 <= self.youngest <= self.oldest:
+        if not 1 <= self.min_age <= self.max_age:
             raise ValueError(
-                f"youngest={self.youngest}, oldest={self.oldest}, but ages need 1 <= youngest <= oldest: use "
-                f"youngest=1 for all ages, or raise oldest"
+                f"min_age={self.min_age}, max_age={self.max_age}, but ages need 1 <= youngest <= oldest: use "
+                f"min_age=1 for all ages, or raise oldest"
             )
         if self.target is fm.exact_target and not self.aligned:
             raise ValueError(
@@ -111,7 +111,7 @@ class OneStepErrors(ExamplePolicy):
         errors, got = self._errors(generator, bank, example, of, wanted)
         return Drawn(example=inject(example, errors, got), clean=~got.any, found=got.any | ~wanted.any)
 
-    def record(self, bank: PyTree, aux: Aux, keys: RowKeys, step: Scalar, fine: Scalar) -> PyTree:
+    def record(self, bank: PyTree, aux: Aux, keys: RowKeys, step: Scalar, is_finite: Scalar) -> PyTree:
         """Writes the step's own residuals, each to the slot of its noise level and age."""
         of = _Keys.of(keys)
         wanted = self.gates.draw(of.gates)
@@ -123,13 +123,13 @@ class OneStepErrors(ExamplePolicy):
             domain=aux.domain,
             step=jnp.full_like(age, step),
         )
-        write = fine & (wanted.any | flip(of.write, self.clean_write))
+        write = is_finite & (wanted.any | flip(of.write, self.clean_write))
         bank = self.bank.insert(bank, entry, self.slots(_row_sigma(aux.sigma), age), write, keys=keys)
-        return self.bank.count_empty(bank, fine & wanted.any & aux.clean)
+        return self.bank.count_empty(bank, is_finite & wanted.any & aux.clean)
 
     def _errors(
-        self, generator: Generator, bank: PyTree, example: Example, of: _Keys, wanted: Open
-    ) -> tuple[Errors, Open]:
+        self, generator: Generator, bank: PyTree, example: Example, of: _Keys, wanted: GateSample
+    ) -> tuple[Errors, GateSample]:
         """The errors, and the gates that are open and have something to let through."""
         data, noise, context = None, None, None
         got = wanted
@@ -155,9 +155,9 @@ class OneStepErrors(ExamplePolicy):
         return self.bank.draw(bank, keys, slot)
 
     def _draw_any(self, bank: PyTree, keys: RowKeys) -> DrawnEntries:
-        return self.bank.draw(bank, keys, AnySlot(allowed=self.slots.allowed(self.youngest, self.oldest)))
+        return self.bank.draw(bank, keys, AnySlot(allowed=self.slots.allowed(self.min_age, self.max_age)))
 
-    def _age(self, bank: PyTree, of: _Keys, wanted: Open) -> RowInts:
+    def _age(self, bank: PyTree, of: _Keys, wanted: GateSample) -> RowInts:
         """`[b]`: 1, and on injected contexts the age of what was injected besides."""
         if self.gates.context <= 0.0:
             return jnp.ones(len(of.context), jnp.int32)
@@ -172,8 +172,8 @@ def one_step(
     slots: SlotMap = OneSlot(),  # noqa: B008  (a frozen value)
     share: float = 0.5,
     amplitude: float = 1.0,
-    youngest: int = 1,
-    oldest: int = OLDEST,
+    min_age: int = 1,
+    max_age: int = OLDEST,
     clean_write: float = 0.1,
 ) -> OneStepErrors:
     """The cheapest recycling: one-step errors on contexts, and on nothing else; for any generator.
@@ -183,8 +183,8 @@ def one_step(
         slots: `OneSlot` for predictors without regard to age, `AgeSlots` with it, `NoiseSlots` for flows.
         share: of rows whose context gets an error.
         amplitude: factor on it.
-        youngest: smallest age of an error that is drawn.
-        oldest: largest such age.
+        min_age: smallest age of an error that is drawn.
+        max_age: largest such age.
         clean_write: probability that a clean row writes its residual; others always do.
     """
     return OneStepErrors(
@@ -192,8 +192,8 @@ def one_step(
         slots=slots,
         gates=Gates(data=0.0, noise=0.0, context=1.0, clean=1.0 - share),
         amplitude=amplitude,
-        youngest=youngest,
-        oldest=oldest,
+        min_age=min_age,
+        max_age=max_age,
         clean_write=clean_write,
     )
 

@@ -30,6 +30,6 @@ def progress(ramp: int, memory: PyTree) -> Scalar:
     return jnp.minimum(memory[0].astype(jnp.float32) / ramp, 1.0)
 
 
-def count_update(ramp: int, memory: PyTree, fine: Scalar) -> PyTree:
-    """The memory after an update, the same as before where it was not `fine`, or where there is no ramp."""
-    return memory + fine.astype(jnp.int32) if ramp else memory
+def count_update(ramp: int, memory: PyTree, is_finite: Scalar) -> PyTree:
+    """The memory after an update, the same as before where it was not `is_finite`, or where there is no ramp."""
+    return memory + is_finite.astype(jnp.int32) if ramp else memory

@@ -5,13 +5,13 @@ moves them and the recorded clips onto each other (`errors.rollout.registered`) 
 correction draws clean clips and banked cases, half and half, with light noise on all histories. Half of a case's
 frames, each for itself, are the reference's version of them, so that errors come and go from frame to frame and a
 network learns to ask whether two frames agree before it reads a speed off them. A chain ends where it is farther from
-the clip moved onto it than a few tenths of a pixel make it (`Harvest.within`): what the move does not explain asks for
-a jump that no context foretells, a jump teaches no speed, and a generator that loses speeds makes rollouts that lag the
-more; so ages grow as the generator bears them. Rows weigh so that a displacement costs the same in all of them
-(`histories.gradient_normalised`), since a mean square teaches bare things least. A flow draws nothing, then and
-afterwards, where the next frame follows from the context (`generators.temperature`): what a draw adds there is jitter,
-and jitter in a history is a speed that walks, which no target can mend. It needs clips, and no simulator and no other
-network.
+the clip moved onto it than a few tenths of a pixel make it (`Harvest.max_displacement_px`): what the move does not
+explain asks for a jump that no context foretells, a jump teaches no speed, and a generator that loses speeds makes
+rollouts that lag the more; so ages grow as the generator bears them. Rows weigh so that a displacement costs the same
+in all of them (`histories.gradient_normalised`), since a mean square teaches bare things least. A flow draws nothing,
+then and afterwards, where the next frame follows from the context (`generators.temperature`): what a draw adds there is
+jitter, and jitter in a history is a speed that walks, which no target can mend. It needs clips, and no simulator and no
+other network.
 A generator that is not trained yet is first trained by teacher forcing, for half of the updates that it would have had;
 what that leaves is spent on recycling (`experiments/NOTES.md`, "When recycling begins, and how cold"), both at a rate
 at which speeds are learned by then ("The rate at which recycling learns", "What lasts does not remember").
@@ -26,19 +26,19 @@ from recycle_jax.errors.bank.capacity import in_a_shard
 from recycle_jax.errors.bank.draws import DrawRule, OwnDomain
 from recycle_jax.errors.bank.replacement import Replacement, Ring
 from recycle_jax.errors.bank.threshold import AdaptiveThreshold
-from recycle_jax.errors.controls import Remake
+from recycle_jax.errors.controls import ErrorTransform
 from recycle_jax.errors.rollout.harvest import Harvest
 from recycle_jax.errors.rollout.references import Gate, Reference
 from recycle_jax.errors.rollout.registered import Registered
 from recycle_jax.generators.base import Generator, anchors_of, own_level_of
 from recycle_jax.generators.provenance import Provenance, can_be_told
 from recycle_jax.generators.rectified_flow import RectifiedFlow
-from recycle_jax.generators.temperature import cooled, draws_nothing
+from recycle_jax.generators.temperature import choose_temperature, is_deterministic
 from recycle_jax.histories.anchor import AnchoredHistory
 from recycle_jax.histories.base import ExamplePolicy, HistoryPolicy
 from recycle_jax.histories.clean import TeacherForcing
 from recycle_jax.histories.corrupt import CorruptedHistory
-from recycle_jax.histories.gradient_normalised import EvenRows, usual_change
+from recycle_jax.histories.gradient_normalised import GradientNormalizedLoss, mean_gradient_energy
 from recycle_jax.histories.mixture import Mixture
 from recycle_jax.histories.noise import NoiseAugmentation
 from recycle_jax.histories.relay import Relay
@@ -53,7 +53,7 @@ class Recycling:
 
     Attributes:
         chains: persistent rollouts.
-        oldest: largest age of a case, in steps.
+        max_age: largest age of a case, in steps.
         paced: whether ages grow with what the generator can bear, see `errors.rollout.harvest`, in place of all from
         the start.
         harvest_every: updates between harvests.
@@ -70,15 +70,15 @@ class Recycling:
         noise: white noise up to this standard deviation on every history with errors, its level told; 0 for none.
         clean_noise: the same on real history; None for none where the network is told which history is its own, and for
             `noise` where it is not, since one answer must then do for both.
-        mended: probability that a frame of a case's context is the reference's version of it.
+        repair_prob: probability that a frame of a case's context is the reference's version of it.
         strongest: errors of a case are scaled by `U(0, strongest)`, each frame for itself; 1 leaves them as they are.
         trust: displacement in pixels up to whose change of the picture a case has its whole weight, see
             `histories.replay.ReplayCases`; None trusts all alike, and so does a generator that draws, since what it
             draws moves a rollout away from the clip as an error does, and is none.
-        within: displacement in pixels, beyond which a chain is lost, see `errors.rollout.harvest.Harvest`: cases are as
-            old as the generator bears and no older. None leaves lost chains to the reference's gate, and so does a
-            generator that draws, as above.
-        even_rows: whether rows are weighed so that a displacement costs the same in all of them, see
+        max_displacement_px: displacement in pixels, beyond which a chain is lost, see `errors.rollout.harvest.Harvest`:
+            cases are as old as the generator bears and no older. None leaves lost chains to the reference's gate, and
+            so does a generator that draws, as above.
+        gradient_normalized: whether rows are weighed so that a displacement costs the same in all of them, see
         `histories.gradient_normalised`.
         guessed: probability that a frame of real history is the generator's own guess of it, one step from real frames,
             as in scheduled sampling (`histories.scheduled`), at its cost, without noise; 0 leaves real history alone.
@@ -93,7 +93,7 @@ class Recycling:
     """
 
     chains: int = 32
-    oldest: int = 32
+    max_age: int = 32
     paced: bool = False
     harvest_every: int = 20
     harvest_steps: int = 4
@@ -104,15 +104,15 @@ class Recycling:
     error_rows: int = 0
     disguised_rows: int = 0
     relay_rows: int = 0
-    relay: Relay = Relay(oldest=8, capacity=2048)
+    relay: Relay = Relay(max_age=8, capacity=2048)
     case_weight: float = 1.0
     noise: float = 0.03
     clean_noise: float | None = None
-    mended: float = 0.0
+    repair_prob: float = 0.0
     strongest: float = 1.0
     trust: float | None = None
-    within: float | None = None
-    even_rows: bool = False
+    max_displacement_px: float | None = None
+    gradient_normalized: bool = False
     guessed: float = 0.0
     corrupted: CorruptedHistory | None = None
     reach: int = 32
@@ -122,8 +122,10 @@ class Recycling:
 
     def harvest(self, generator: Generator) -> Harvest:
         """What rolls out and compares."""
-        within = self.within if draws_nothing(generator) else None
-        return Harvest(generator=generator, oldest=self.oldest, paced=self.paced, within=within)
+        max_displacement_px = self.max_displacement_px if is_deterministic(generator) else None
+        return Harvest(
+            generator=generator, max_age=self.max_age, paced=self.paced, max_displacement_px=max_displacement_px
+        )
 
     def bank(self) -> ErrorBank:
         """The bank: one slot, a ring.
@@ -138,8 +140,10 @@ class Recycling:
             threshold=self.threshold,
         )
 
-    def policy(self, bank: ErrorBank, generator: Generator, remake: Remake | None = None) -> ExamplePolicy:
-        """Clean and banked history, row by row; `remake` changes the errors of replayed cases, for controls.
+    def policy(
+        self, bank: ErrorBank, generator: Generator, error_transform: ErrorTransform | None = None
+    ) -> ExamplePolicy:
+        """Clean and banked history, row by row; `error_transform` changes the errors of replayed cases, for controls.
 
         Raises:
             ValueError: if a relay is asked for of a generator that keeps anchors, or real history is to be both guessed
@@ -159,12 +163,12 @@ class Recycling:
         replay = ReplayCases(
             bank=bank,
             noise=self.noise,
-            remake=remake,
+            error_transform=error_transform,
             rule=of_cases,
             weight=self.case_weight,
-            mended=self.mended,
+            repair_prob=self.repair_prob,
             strongest=self.strongest,
-            trust=self.trust if draws_nothing(generator) else None,
+            trust=self.trust if is_deterministic(generator) else None,
         )
         add = AddErrors(bank=bank, noise=self.noise, rule=self.rule, weight=self.case_weight)
         own = NoiseAugmentation(most=self.noise, disguised=True)
@@ -187,7 +191,11 @@ class Recycling:
 
     def weighed(self, policy: ExamplePolicy, real: Batch) -> ExamplePolicy:
         """The policy with even rows, where they are asked for; real clips say what a usual row is."""
-        return EvenRows(inner=policy, usual=usual_change(real)) if self.even_rows else policy
+        return (
+            GradientNormalizedLoss(inner=policy, reference_energy=mean_gradient_energy(real))
+            if self.gradient_normalized
+            else policy
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -218,10 +226,10 @@ class Recipe:
         Args:
             generator: as it was trained.
             params: its parameters after teacher forcing.
-            batch: real clips by which `generators.temperature.cooled` decides.
+            batch: real clips by which `generators.temperature.choose_temperature` decides.
         """
         if isinstance(generator, RectifiedFlow):
-            generator = cooled(generator, params, batch, temperature=self.temperature)
+            generator = choose_temperature(generator, params, batch, temperature=self.temperature)
         return self.told(generator)
 
     def told(self, generator: Generator) -> Generator:
@@ -234,35 +242,36 @@ class Recipe:
 def recycle(
     *,
     noise: float = 0.05,
-    pull: float = 0.5,
-    brake: float | None = None,
+    reanchor_rate: float = 0.5,
+    velocity_damping: float | None = None,
     gate_distance: float = 0.03,
-    mended: float = 0.5,
+    repair_prob: float = 0.5,
     trust: float | None = None,
-    within: float | None = 0.4,
-    even_rows: bool = True,
+    max_displacement_px: float | None = 0.4,
+    gradient_normalized: bool = True,
     temperature: float = 0.0,
     own_level: float = 0.0,
     first: HistoryPolicy = TeacherForcing(),  # noqa: B008 (frozen)
     learning_rate: float = 8e-3,
 ) -> Recipe:
-    """The recipe; see `errors.rollout.registered` for what `pull` and `brake` do, `Recycling` for the other settings.
+    """The recipe; see `errors.rollout.registered` for what `reanchor_rate` and `velocity_damping` do, `Recycling` for
+    the other settings.
 
-    `pull`, `noise` and the like were chosen among 21 settings by the screening of `experiments.compare`, the
+    `reanchor_rate`, `noise` and the like were chosen among 21 settings by the screening of `experiments.compare`, the
     rest by pilots on seeds that are not reported.
 
     Args:
         noise: strongest white noise on every history with errors, in frame units.
-        pull: share of its displacement that a chain takes back at every step.
-        brake: share of its change of displacement that a chain takes back; None moves new frames only.
+        reanchor_rate: share of its displacement that a chain takes back at every step.
+        velocity_damping: share of its change of displacement that a chain takes back; None moves new frames only.
         gate_distance: largest mean squared distance of a case from the clip moved onto it, in frame units squared; a
             case farther away may be displaced by more than the move can follow, and its target then blurs. With .01
             one-step loss is up to 23 % lower, and flows of two of three worlds are lost sooner.
-        mended: probability that a frame of a replayed history is the reference's version of it.
+        repair_prob: probability that a frame of a replayed history is the reference's version of it.
         trust: displacement in pixels up to whose change of the picture a case has its whole weight; None trusts all.
-            For recycling without `within`, at the risk that speeds are forgotten.
-        within: displacement in pixels beyond which a chain is lost.
-        even_rows: whether rows are weighed so that a displacement costs the same in all of them.
+            For recycling without `max_displacement_px`, at the risk that speeds are forgotten.
+        max_displacement_px: displacement in pixels beyond which a chain is lost.
+        gradient_normalized: whether rows are weighed so that a displacement costs the same in all of them.
         temperature: of a flow's sampler where the next frame follows from the context; at 0 its rollouts from one start
             are one rollout, so use 1 wherever they must differ.
         own_level: what the network is told of a history of its own; 0 makes one answer do for real history too, which
@@ -273,10 +282,18 @@ def recycle(
             parameters that are half trained, and has not been tried on others: a large one, or one that is finished,
             is safer with the rate that its own training ended at.
     """
-    reference = Registered(pull=pull, brake=brake, gate=Gate(distance=gate_distance, mass=0.5))
+    reference = Registered(
+        reanchor_rate=reanchor_rate, velocity_damping=velocity_damping, gate=Gate(distance=gate_distance, mass=0.5)
+    )
     return Recipe(
         reference=reference,
-        recycling=Recycling(noise=noise, mended=mended, trust=trust, within=within, even_rows=even_rows),
+        recycling=Recycling(
+            noise=noise,
+            repair_prob=repair_prob,
+            trust=trust,
+            max_displacement_px=max_displacement_px,
+            gradient_normalized=gradient_normalized,
+        ),
         temperature=temperature,
         own_level=own_level,
         first=first,

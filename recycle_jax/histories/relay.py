@@ -5,7 +5,7 @@ later batch meets it as history,
 
     context  x^_{t+1} = f(x_t)        target  x_{t+2},
 
-and its own prediction is banked in turn, up to age `oldest`: a rollout whose steps are training passes. Against fresh
+and its own prediction is banked in turn, up to age `max_age`: a rollout whose steps are training passes. Against fresh
 pushforward (arXiv 2202.03376) no call is spent on making histories, and their ages need not end at one; they are as
 old as the bank is deep. The target is the recorded frame, so this is for motion that the context determines.
 """
@@ -29,7 +29,7 @@ from recycle_jax.typing import Frames, Params, PRNGKey, PyTree, RowFlags, RowInt
 
 
 @struct.dataclass(kw_only=True)
-class Leg:
+class RelayEntry:
     """A history and the recorded frames after it.
 
     Attributes:
@@ -50,19 +50,19 @@ class Relay(ExamplePolicy):
     """Predictions handed on from pass to pass.
 
     Attributes:
-        oldest: largest age of a history, in passes.
+        max_age: largest age of a history, in passes.
         capacity: histories that are kept in all shards together; too few, and the model chases its own last step, too
             many, and the mistakes are those of a model long gone.
         share: of rows that ask for one.
     """
 
-    oldest: int = 2
+    max_age: int = 2
     capacity: int = 200
     share: float = 0.5
 
     def __post_init__(self) -> None:
-        if self.oldest < 1:
-            raise ValueError(f"oldest is {self.oldest}, must be at least 1: use TeacherForcing for 0")
+        if self.max_age < 1:
+            raise ValueError(f"max_age is {self.max_age}, must be at least 1: use TeacherForcing for 0")
         if not 0.0 < self.share < 1.0:
             raise ValueError(f"share is {self.share}, must lie between 0 and 1: without clean rows nothing starts")
 
@@ -73,7 +73,7 @@ class Relay(ExamplePolicy):
 
     def clip_frames(self, generator: Generator) -> int:
         """Up to the target of the oldest age."""
-        return generator.context_frames + (self.oldest + 1) * generator.chunk_frames
+        return generator.context_frames + (self.max_age + 1) * generator.chunk_frames
 
     def begin(self, generator: Generator, batch: Batch, shards: int, key: PRNGKey) -> BankState:
         """An empty bank, whose capacity the shards share.
@@ -86,15 +86,15 @@ class Relay(ExamplePolicy):
         frame = batch.clip.shape[2:]
         kept: Any = lambda frames: jax.ShapeDtypeStruct((frames, *frame), jnp.float32)  # noqa: E731
         number: Any = jax.ShapeDtypeStruct((), jnp.int32)
-        after = self.oldest * generator.chunk_frames
+        after = self.max_age * generator.chunk_frames
         condition = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), batch.condition)
-        entry = Leg(context=kept(generator.context_frames), future=kept(after), age=number, condition=condition)
+        entry = RelayEntry(context=kept(generator.context_frames), future=kept(after), age=number, condition=condition)
         return ErrorBank(shards=shards, capacity=shared).init(entry)
 
     def examples(self, params: Params, generator: Generator, bank: BankState, batch: Batch, keys: RowKeys) -> Drawn:
         """Recorded and predicted histories, and the recorded chunk after them, under the condition of their clip."""
         del params
-        require_frames(batch, self.clip_frames(generator), f"ages up to {self.oldest}", "lower oldest")
+        require_frames(batch, self.clip_frames(generator), f"ages up to {self.max_age}", "lower oldest")
         of_fit, of_draw, of_share = rng.split_rows(keys, 3)
         leg, target, taken, found = self._draw(generator, bank, batch, of_draw, of_share)
         level = own_level_of(generator) * taken.astype(jnp.float32)
@@ -102,7 +102,7 @@ class Relay(ExamplePolicy):
         example = clean_example(generator, batch, of_fit, **own)
         return Drawn(example=example, clean=~taken, found=found, memo=leg)
 
-    def record(self, bank: BankState, aux: Aux, keys: RowKeys, step: Scalar, fine: Scalar) -> BankState:
+    def record(self, bank: BankState, aux: Aux, keys: RowKeys, step: Scalar, is_finite: Scalar) -> BankState:
         """Banks what the pass predicted, unless it has come of age.
 
         Raises:
@@ -114,13 +114,13 @@ class Relay(ExamplePolicy):
                 "prediction is None, but a relay hands predictions on: let the generator's fit return it in "
                 "Fit.prediction, or use Pushforward, which rolls out"
             )
-        passed: Leg = aux.memo
+        passed: RelayEntry = aux.memo
         leg = dataclasses.replace(passed, context=slide(passed.context, aux.prediction), age=passed.age + 1)
-        return _of_shard(bank).insert(bank, leg, jnp.zeros_like(leg.age), fine & (leg.age <= self.oldest))
+        return _of_shard(bank).insert(bank, leg, jnp.zeros_like(leg.age), is_finite & (leg.age <= self.max_age))
 
     def _draw(
         self, generator: Generator, bank: BankState, batch: Batch, of_draw: RowKeys, of_share: RowKeys
-    ) -> tuple[Leg, Frames, RowFlags, RowFlags]:
+    ) -> tuple[RelayEntry, Frames, RowFlags, RowFlags]:
         """Histories with what follows their target, the target, which rows took one, and False where none was found."""
         n, chunk = generator.context_frames, generator.chunk_frames
         ahead = batch.clip[:, n : self.clip_frames(generator)]  # clips may be longer, for another part of a mixture
@@ -128,7 +128,7 @@ class Relay(ExamplePolicy):
         wanted = jax.vmap(lambda key: jax.random.bernoulli(key, self.share))(of_share)
         taken = wanted & drawn.found
         age = jnp.zeros(len(of_draw), jnp.int32)
-        fresh = Leg(context=batch.clip[:, :n], future=ahead, age=age, condition=batch.condition)
+        fresh = RelayEntry(context=batch.clip[:, :n], future=ahead, age=age, condition=batch.condition)
         # A banked future is one chunk shorter than a clip's: the last target of a clip is met at the oldest age only.
         banked = dataclasses.replace(drawn.entries, future=_lengthened(drawn.entries.future, chunk))
         leg = jax.tree.map(lambda a, b: choose_rows(taken, a, b), banked, fresh)

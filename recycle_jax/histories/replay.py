@@ -16,7 +16,7 @@ from recycle_jax import rng
 from recycle_jax.batch import Batch
 from recycle_jax.errors.bank.bank import AnySlot, ErrorBank
 from recycle_jax.errors.bank.draws import DrawRule, OwnDomain
-from recycle_jax.errors.controls import Remake
+from recycle_jax.errors.controls import ErrorTransform
 from recycle_jax.errors.one_step.inject import require_probability
 from recycle_jax.errors.rollout.harvest import Case
 from recycle_jax.errors.rollout.references import displaced
@@ -37,11 +37,12 @@ class ReplayCases(ExamplePolicy):
         bank: whose cases are drawn, any slot.
         noise: white noise up to this standard deviation is added to the context, its level told to the network;
             0 adds none.
-        remake: what errors are turned into, for the controls of `errors.controls`; None leaves them as they are.
+        error_transform: what errors are turned into, for the controls of `errors.controls`; None leaves them as they
+        are.
         rule: how cases are drawn, `AnySlot` or one of `errors.bank.draws`, whose weights keep the loss unbiased.
         weight: of a case in the loss; that of a clean row is 1.
-        mended: probability that a frame of the context is the reference's version of it, each frame for itself: errors
-            that come and go from frame to frame, under the same target.
+        repair_prob: probability that a frame of the context is the reference's version of it, each frame for itself:
+            errors that come and go from frame to frame, under the same target.
         strongest: errors are scaled by `U(0, strongest)`, each frame for itself, under the same target: errors of all
             sizes along the generator's own directions, larger ones than its rollouts hold yet among them; 1 leaves
             them as they are.
@@ -51,20 +52,20 @@ class ReplayCases(ExamplePolicy):
             where the rollout is. None trusts all alike.
 
     Raises:
-        ValueError: if `mended` is no probability, or `strongest` or `trust` not positive.
+        ValueError: if `repair_prob` is no probability, or `strongest` or `trust` not positive.
     """
 
     bank: ErrorBank
     noise: float = 0.0
-    remake: Remake | None = None
+    error_transform: ErrorTransform | None = None
     rule: AnySlot | DrawRule = AnySlot()
     weight: float = 1.0
-    mended: float = 0.0
+    repair_prob: float = 0.0
     strongest: float = 1.0
     trust: float | None = None
 
     def __post_init__(self) -> None:
-        require_probability("mended", self.mended)
+        require_probability("repair_prob", self.repair_prob)
         if self.trust is not None and not self.trust > 0.0:
             raise ValueError(f"trust is {self.trust}, must be positive: None trusts all cases alike")
         if not self.strongest > 0.0:
@@ -99,19 +100,19 @@ class ReplayCases(ExamplePolicy):
 
     def _history(self, case: Case, keys: RowKeys) -> Frames:
         """The context with its errors remade, then scaled, then taken from some frames."""
-        if self.remake is None and self.strongest == 1.0 and not self.mended:
+        if self.error_transform is None and self.strongest == 1.0 and not self.repair_prob:
             return case.context
         of_remake, of_strength, of_mending = rng.split_rows(keys, 3)
         clean = case.clean_context.astype(jnp.float32)
         error = case.context.astype(jnp.float32) - clean
-        if self.remake is not None:
-            error = self.remake(error, of_remake)
+        if self.error_transform is not None:
+            error = self.error_transform(error, of_remake)
         frames = case.context.shape[1]
         if self.strongest != 1.0:
             strength = jax.vmap(lambda key: jax.random.uniform(key, (frames,), maxval=self.strongest))(of_strength)
             error = strength[:, :, None, None, None] * error
-        if self.mended:
-            whole = jax.vmap(lambda key: jax.random.bernoulli(key, self.mended, (frames,)))(of_mending)
+        if self.repair_prob:
+            whole = jax.vmap(lambda key: jax.random.bernoulli(key, self.repair_prob, (frames,)))(of_mending)
             error = jnp.where(whole[:, :, None, None, None], 0.0, error)
         return jnp.clip(clean + error, -1.0, 1.0)
 

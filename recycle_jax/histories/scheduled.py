@@ -68,10 +68,10 @@ class ScheduledSampling(ExamplePolicy):
         example = clean_example(generator, last, of_fit, context=context, level=own_levels(generator, own_rows))
         return Drawn(example=example, clean=~own_rows, found=jnp.ones(len(keys), bool))
 
-    def record(self, bank: PyTree, aux: Aux, keys: RowKeys, step: Scalar, fine: Scalar) -> PyTree:
+    def record(self, bank: PyTree, aux: Aux, keys: RowKeys, step: Scalar, is_finite: Scalar) -> PyTree:
         """Counts the update."""
         del aux, keys, step
-        return count_update(self.ramp, bank, fine)
+        return count_update(self.ramp, bank, is_finite)
 
 
 def context_chunks(generator: Generator) -> int:

@@ -97,10 +97,10 @@ class Unrolled(ExamplePolicy):
         )
         return jnp.mean(steps.fit.loss), aux
 
-    def record(self, bank: PyTree, aux: Aux, keys: RowKeys, step: Scalar, fine: Scalar) -> PyTree:
+    def record(self, bank: PyTree, aux: Aux, keys: RowKeys, step: Scalar, is_finite: Scalar) -> PyTree:
         """Counts the update."""
         del aux, keys, step
-        return count_update(self.ramp, bank, fine)
+        return count_update(self.ramp, bank, is_finite)
 
     def _rollout(self, params: Params, generator: Generator, bank: PyTree, batch: Batch, keys: RowKeys) -> _Step:
         """All K steps, stacked on a new first axis."""

@@ -29,15 +29,15 @@ from recycle_jax.training.state import TrainState
 from recycle_jax.typing import Params
 
 
-class AveragedState(NamedTuple):
-    """State of `averaged`: the inner optimiser's, the average of the parameters, and the updates made, int32 `[]`."""
+class EmaState(NamedTuple):
+    """State of `with_ema`: the inner optimiser's, the average of the parameters, and the updates made, int32 `[]`."""
 
     inner: Any
     average: Params
     made: Array
 
 
-def averaged(inner: optax.GradientTransformation, horizon: float | optax.Schedule) -> optax.GradientTransformation:
+def with_ema(inner: optax.GradientTransformation, horizon: float | optax.Schedule) -> optax.GradientTransformation:
     """An optimiser that also averages the parameters which it makes; its updates are the inner one's.
 
     Args:
@@ -52,16 +52,16 @@ def averaged(inner: optax.GradientTransformation, horizon: float | optax.Schedul
         raise ValueError(f"horizon is {horizon}, must be at least 1 update: 1 keeps the newest parameters")
     back = horizon if callable(horizon) else optax.constant_schedule(horizon)
 
-    def init(params: Params) -> AveragedState:
-        return AveragedState(inner.init(params), jax.tree.map(jnp.copy, params), jnp.zeros((), jnp.int32))
+    def init(params: Params) -> EmaState:
+        return EmaState(inner.init(params), jax.tree.map(jnp.copy, params), jnp.zeros((), jnp.int32))
 
-    def update(gradient: Any, state: AveragedState, params: Params | None = None) -> tuple[Any, AveragedState]:
+    def update(gradient: Any, state: EmaState, params: Params | None = None) -> tuple[Any, EmaState]:
         if params is None:
             raise ValueError("an average needs the parameters: call update(gradient, state, params)")
         updates, of_inner = inner.update(gradient, state.inner, params)
         newest, made = optax.apply_updates(params, updates), state.made + 1
         average = optax.incremental_update(newest, state.average, 1.0 / back(made))
-        return updates, AveragedState(of_inner, average, made)
+        return updates, EmaState(of_inner, average, made)
 
     return optax.GradientTransformation(init, update)
 
@@ -77,15 +77,15 @@ def growing(share: float) -> optax.Schedule:
     return lambda made: jnp.maximum(1.0, share * jnp.asarray(made, jnp.float32))
 
 
-def handed_out(train: TrainState) -> Params:
+def ema_params(train: TrainState) -> Params:
     """The averaged parameters where the optimiser keeps an average, else the newest."""
-    return train.opt_state.average if isinstance(train.opt_state, AveragedState) else train.params
+    return train.opt_state.average if isinstance(train.opt_state, EmaState) else train.params
 
 
 def all_averages(train: TrainState) -> list[Params]:
     """Every average that a state holds, that which is handed out first; the newest parameters where it holds none."""
     found, state = [], train.opt_state
-    while isinstance(state, AveragedState):
+    while isinstance(state, EmaState):
         found.append(state.average)
         state = state.inner
     return found or [train.params]

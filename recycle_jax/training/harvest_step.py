@@ -57,7 +57,7 @@ def make_harvest(harvest: Harvest, bank: ErrorBank, mesh: Mesh, steps: int) -> H
             write, state = bank.admit(state, case.score, case.domain, accepted)
             state = bank.insert(state, case, jnp.zeros_like(case.step), write, keys=keys)
             newest = case.ages.max(axis=1)
-            aged = (newest >= harvest.youngest) & (newest <= harvest.oldest)
+            aged = (newest >= harvest.min_age) & (newest <= harvest.max_age)
             return (chains, state), _sums(case.score, newest, aged, accepted, write)
 
         (chains, state), sums = jax.lax.scan(one, (chains, state), jnp.arange(steps, dtype=jnp.int32))

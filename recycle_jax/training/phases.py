@@ -21,14 +21,14 @@ from jax.sharding import Mesh
 from recycle_jax.batch import Batch
 from recycle_jax.data.base import ClipSource
 from recycle_jax.errors.bank.capacity import allocate, check_memory
-from recycle_jax.errors.controls import Remake
+from recycle_jax.errors.controls import ErrorTransform
 from recycle_jax.errors.rollout.references import Reference
 from recycle_jax.generators.base import Generator
 from recycle_jax.histories.base import HistoryPolicy
 from recycle_jax.histories.memories import with_bank
 from recycle_jax.histories.recipe import Recycling
 from recycle_jax.sharding import ROLES, place
-from recycle_jax.training.ema import averaged, growing, handed_out
+from recycle_jax.training.ema import ema_params, growing, with_ema
 from recycle_jax.training.harvest_step import make_harvest
 from recycle_jax.training.loop import Harvesting, Observer, Renew, RunState, Schedule, resume, run
 from recycle_jax.training.state import TrainState, init_state, with_optimizer
@@ -68,10 +68,10 @@ class Adam:
         )
         adam = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
         for share in reversed(self.others):
-            adam = averaged(adam, growing(share))
+            adam = with_ema(adam, growing(share))
         if not self.average:
             return adam
-        return averaged(adam, growing(self.average) if self.grows else max(1.0, self.average * updates))
+        return with_ema(adam, growing(self.average) if self.grows else max(1.0, self.average * updates))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -79,12 +79,12 @@ class Control:
     """What is taken from recycling to see whether it matters; nothing by default.
 
     Attributes:
-        remake: other errors in place of the generator's own, see `errors.controls`.
+        error_transform: other errors in place of the generator's own, see `errors.controls`.
         until: updates after which the bank is not refreshed any more, 0 for never.
         rolls_out: parameters whose errors are banked in place of those in training.
     """
 
-    remake: Remake | None = None
+    error_transform: ErrorTransform | None = None
     until: int = 0
     rolls_out: Params | None = None
 
@@ -100,7 +100,7 @@ def train_phase(
     params: Params | None = None,
     adam: Adam = Adam(),  # noqa: B008 (frozen)
     observer: Observer = Observer(),  # noqa: B008 (frozen)
-    pick: Callable[[TrainState], Params] = handed_out,
+    pick: Callable[[TrainState], Params] = ema_params,
 ) -> Params:
     """Trains without harvests, from `params` or from scratch; returns what `pick` takes, the averaged parameters.
 
@@ -137,7 +137,7 @@ def recycle_phase(
 ) -> RunState:
     """Rounds of harvest and correction, from `params`; returns the whole state, its bank included.
 
-    The parameters to use are `training.ema.handed_out(state.train)`, or a watcher's `result(state)`.
+    The parameters to use are `training.ema.ema_params(state.train)`, or a watcher's `result(state)`.
     `renew` is for references that hold the network in training (`errors.reconsidered`), see `Harvesting`.
     """
     optimizer, bank, harvest = adam.build(schedule.updates), recycling.bank(), recycling.harvest(generator)
@@ -155,7 +155,7 @@ def recycle_phase(
     own = jax.tree.map(jnp.copy, params)
     first = source.batch(schedule.first_batch, recycling.chains, harvesting.frames)
     batch = source.batch(schedule.first_batch, schedule.rows, schedule.frames)
-    policy = recycling.weighed(recycling.policy(bank, generator, control.remake), batch)
+    policy = recycling.weighed(recycling.policy(bank, generator, control.error_transform), batch)
     memory = _begin(policy, generator, batch, recycling.shards, key, mesh)
     cases = allocate(bank, harvest.entry(source.shape, first.condition), mesh)
     state = RunState(

@@ -49,9 +49,9 @@ def make_correct(
         metrics = {**aux.metrics, "empty_draws": mesh.size * aux.empty_draws.astype(jnp.float32)}
         loss, gradient, metrics = mean_over_data((loss, gradient, metrics))
         step = state.step
-        state, norm, fine = update(state, optimizer, loss, gradient)
+        state, norm, is_finite = update(state, optimizer, loss, gradient)
         # The policy refuses its own rows: a select between the old and the new bank would copy all of it.
-        bank = policy.record(bank, jax.lax.stop_gradient(aux), keys, step, fine)
+        bank = policy.record(bank, jax.lax.stop_gradient(aux), keys, step, is_finite)
         return state, bank, {**metrics, "loss": loss, "gradient_norm": norm}
 
     out = (ROLES.params, ROLES.bank, ROLES.params)
@@ -70,18 +70,18 @@ def update(
         norm = optax.global_norm(gradient)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-    fine = jnp.isfinite(loss) & jnp.isfinite(norm)
+    is_finite = jnp.isfinite(loss) & jnp.isfinite(norm)
     new = dataclasses.replace(
         state,
-        params=jax.tree.map(lambda a, b: keep(fine, a, b), params, state.params),
-        opt_state=jax.tree.map(lambda a, b: keep(fine, a, b), opt_state, state.opt_state),
+        params=jax.tree.map(lambda a, b: select(is_finite, a, b), params, state.params),
+        opt_state=jax.tree.map(lambda a, b: select(is_finite, a, b), opt_state, state.opt_state),
         step=state.step + 1,
-        refused=state.refused + jnp.logical_not(fine).astype(jnp.int32),
-        last_refused=jnp.where(fine, state.last_refused, state.step),
+        refused=state.refused + jnp.logical_not(is_finite).astype(jnp.int32),
+        last_refused=jnp.where(is_finite, state.last_refused, state.step),
     )
-    return new, norm, fine
+    return new, norm, is_finite
 
 
-def keep(fine: Scalar, new: Any, old: Any) -> Any:
+def select(is_finite: Scalar, new: Any, old: Any) -> Any:
     """`new` where the step was fine, else `old`."""
-    return jnp.where(fine, new, old)
+    return jnp.where(is_finite, new, old)

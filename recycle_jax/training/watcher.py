@@ -23,7 +23,7 @@ from recycle_jax.histories.memories import bank_of
 from recycle_jax.io import checkpoint
 from recycle_jax.io.writers import read_json, write_json
 from recycle_jax.training.cost import Cost, forward_flops
-from recycle_jax.training.ema import handed_out
+from recycle_jax.training.ema import ema_params
 from recycle_jax.training.loop import RunState
 from recycle_jax.training.stop import PricedRound, Stop
 from recycle_jax.training.watch import Best, Round, Watch
@@ -82,11 +82,11 @@ class Watcher:
             return None
         seen = self._round(state, harvest)
         if self.directory is not None and not self.rounds:
-            self._load(self.directory, handed_out(state.train))
+            self._load(self.directory, ema_params(state.train))
         self.rounds = [*(earlier for earlier in self.rounds if earlier.step < seen.step), seen]
         if self.best is None or self.watch.better(seen, self.best.round, self.rounds[0]):
             # The next step donates its parameters: keep a copy.
-            self.best = Best(round=seen, params=jax.tree.map(jnp.copy, handed_out(state.train)))
+            self.best = Best(round=seen, params=jax.tree.map(jnp.copy, ema_params(state.train)))
         if self.directory is not None:
             self._save(self.directory)
         for text in self.watch.warnings(self.rounds):
@@ -96,9 +96,9 @@ class Watcher:
     def result(self, state: RunState) -> Params:
         """The newest parameters, or the best round's if the newest round has collapsed."""
         if self.directory is not None and not self.rounds:
-            self._load(self.directory, handed_out(state.train))
+            self._load(self.directory, ema_params(state.train))
         if self.best is None or not self.watch.warnings(self.rounds):
-            return handed_out(state.train)
+            return ema_params(state.train)
         return self.best.params
 
     def cost(self, params: Params) -> Cost:
@@ -121,7 +121,7 @@ class Watcher:
         return [PricedRound(cost=self.round_cost, value=seen.score) for seen in self.rounds]
 
     def _round(self, state: RunState, harvest: dict[str, float]) -> Round:
-        clean_loss, response = jax.device_get(self._look(handed_out(state.train), self.batch))
+        clean_loss, response = jax.device_get(self._look(ema_params(state.train), self.batch))
         stats = {} if self._stats is None else jax.device_get(self._stats(bank_of(state.bank)))
         return Round(
             step=int(state.train.step),

@@ -42,7 +42,7 @@ FRAME, ROWS, STEPS, CAPACITY = (8, 8, 1), 16, 4, 33
 NETWORK = frame_unet(shape=FRAME, context_frames=2, chunk_frames=1, patch=4, width=8, levels=1)
 PREDICTOR = Predictor(network=NETWORK, context_frames=2)
 BANK = ErrorBank(shards=8, capacity=CAPACITY)
-HARVEST = Harvest(generator=PREDICTOR, oldest=3)
+HARVEST = Harvest(generator=PREDICTOR, max_age=3)
 REFERENCE = Recorded(gate=Gate(distance=10.0, mass=10.0))
 OPTIMIZER = Adam(learning_rate=0.01).build(STEPS)
 KINDS = {
@@ -165,7 +165,7 @@ def assert_close(one, other, **tolerance):
 
 def beside_on(devices):
     """A relay's memory and the bank after some steps of both in one batch."""
-    recycling = Recycling(shards=8, capacity=64, relay_rows=2, relay=Relay(oldest=2, capacity=64))
+    recycling = Recycling(shards=8, capacity=64, relay_rows=2, relay=Relay(max_age=2, capacity=64))
     bank, mesh = recycling.bank(), mesh_of(devices)
     policy = recycling.policy(bank, PREDICTOR)
     given = clips(0, frames=policy.clip_frames(PREDICTOR))

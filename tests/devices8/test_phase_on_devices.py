@@ -10,7 +10,7 @@ import pytest
 from recycle_jax.batch import Batch
 from recycle_jax.generators.predictor import Predictor
 from recycle_jax.histories.clean import TeacherForcing
-from recycle_jax.histories.gradient_normalised import EvenRows
+from recycle_jax.histories.gradient_normalised import GradientNormalizedLoss
 from recycle_jax.histories.mixture import Mixture
 from recycle_jax.histories.relay import Relay
 from recycle_jax.models.base import Network
@@ -21,8 +21,8 @@ from recycle_jax.training.phases import train_phase
 pytestmark = pytest.mark.devices8
 
 CAPACITY, ROWS, UPDATES = 24, 32, 6
-RELAY = Relay(oldest=2, capacity=CAPACITY)
-BESIDE = EvenRows(inner=Mixture(parts=((1, TeacherForcing()), (1, RELAY))), usual=0.1)
+RELAY = Relay(max_age=2, capacity=CAPACITY)
+BESIDE = GradientNormalizedLoss(inner=Mixture(parts=((1, TeacherForcing()), (1, RELAY))), reference_energy=0.1)
 NETWORK = Network(
     init=lambda key: {"gain": jnp.float32(0.9)},
     apply=lambda params, context, level, condition: params["gain"] * context[:, -1:] + 0.01,

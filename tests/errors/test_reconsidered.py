@@ -66,7 +66,7 @@ def test_cases_are_judged_by_how_far_the_two_looks_are_apart():
 
 def test_chains_need_no_clip_and_go_on_by_the_first_look():
     assert not reference().reads_clip
-    assert Harvest(generator=GENERATOR, oldest=8).clip_frames(reference()) == GENERATOR.context_frames
+    assert Harvest(generator=GENERATOR, max_age=8).clip_frames(reference()) == GENERATOR.context_frames
     assert refer(CONTEXT[:, -1:]).go_on is None
 
 

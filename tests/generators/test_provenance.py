@@ -79,7 +79,7 @@ def test_it_is_a_generator_that_trains_and_bills_as_the_one_inside(inner):
 
 def harvested(generator):
     """A bank of the cases of three steps, and the frames made: the first from real history, the others not."""
-    harvest = Harvest(generator=generator, oldest=4)
+    harvest = Harvest(generator=generator, max_age=4)
     bank, reference = ErrorBank(capacity=8), Recorded()
     state, chains, made = bank.init(harvest.entry(FRAME)), harvest.start(BATCH), []
     for step in range(3):
@@ -169,7 +169,7 @@ def test_generators_that_tell_nothing_get_the_examples_of_teacher_forcing(inner)
 
 
 def bank_entry(generator):
-    return Harvest(generator=generator, oldest=4).entry(FRAME)
+    return Harvest(generator=generator, max_age=4).entry(FRAME)
 
 
 def test_levels_outside_and_generators_that_cannot_be_told_are_refused():

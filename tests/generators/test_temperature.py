@@ -11,7 +11,7 @@ from recycle_jax.batch import Batch
 from recycle_jax.generators.predictor import Predictor
 from recycle_jax.generators.provenance import Provenance
 from recycle_jax.generators.rectified_flow import RectifiedFlow
-from recycle_jax.generators.temperature import cooled, draws_nothing, unexplained
+from recycle_jax.generators.temperature import choose_temperature, is_deterministic, unexplained_variance
 from recycle_jax.models.base import Network
 
 ROWS = 6
@@ -31,19 +31,19 @@ def ramp(step=0.1, chance=0.0):
 
 @pytest.mark.parametrize(("by", "share"), [(0.0, 1.0), (0.1, 0.0), (0.05, 0.25), (-0.1, 4.0)])
 def test_what_is_unexplained_is_the_missed_share_of_what_changes(by, share):
-    np.testing.assert_allclose(unexplained(flow_that_moves(by), {}, ramp()), share, atol=1e-5)
+    np.testing.assert_allclose(unexplained_variance(flow_that_moves(by), {}, ramp()), share, atol=1e-5)
 
 
 def test_a_flow_that_foretells_is_cooled_and_one_that_cannot_is_not():
     flow = flow_that_moves(0.1)
-    assert cooled(flow, {}, ramp()).temperature == 0.0
-    assert cooled(flow, {}, ramp(), temperature=0.2).temperature == 0.2
-    assert cooled(flow, {}, ramp(chance=0.5)) is flow, "chance is most of what changes"
+    assert choose_temperature(flow, {}, ramp()).temperature == 0.0
+    assert choose_temperature(flow, {}, ramp(), temperature=0.2).temperature == 0.2
+    assert choose_temperature(flow, {}, ramp(chance=0.5)) is flow, "chance is most of what changes"
 
 
 def test_where_nothing_changes_nothing_is_foretold():
-    assert cooled(flow_that_moves(0.1), {}, ramp(step=0.0)).temperature == 1.0
-    assert np.isfinite(unexplained(flow_that_moves(0.0), {}, ramp(step=0.0)))
+    assert choose_temperature(flow_that_moves(0.1), {}, ramp(step=0.0)).temperature == 1.0
+    assert np.isfinite(unexplained_variance(flow_that_moves(0.0), {}, ramp(step=0.0)))
 
 
 def test_predictors_and_cold_flows_draw_nothing_in_any_wrapper():
@@ -51,5 +51,5 @@ def test_predictors_and_cold_flows_draw_nothing_in_any_wrapper():
     cold = dataclasses.replace(flow, temperature=0.0)
     predictor = Predictor(network=flow.network, context_frames=2)
     told = [Provenance(inner=inner, own_level=0.5) for inner in (predictor, cold, flow)]
-    assert [draws_nothing(who) for who in (predictor, cold, flow, *told)] == [True, True, False] * 2
-    assert not draws_nothing(object()), "who does not say is taken to draw"
+    assert [is_deterministic(who) for who in (predictor, cold, flow, *told)] == [True, True, False] * 2
+    assert not is_deterministic(object()), "who does not say is taken to draw"

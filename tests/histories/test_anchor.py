@@ -137,7 +137,7 @@ def clips(rows, frames):
 
 @pytest.mark.parametrize("chunk_frames", [1, 2])
 def test_a_recycled_chain_keeps_its_anchor_and_references_see_what_is_behind_it(chunk_frames):
-    harvest, rows = Harvest(generator=anchored(4, chunk_frames), oldest=5), 4
+    harvest, rows = Harvest(generator=anchored(4, chunk_frames), max_age=5), 4
     reference = Recorded(gate=OPEN)
     fresh = harvest.start(clips(rows, harvest.clip_frames(reference)))
     chains, advance = fresh, jax.jit(harvest.advance)
@@ -157,7 +157,7 @@ def test_a_recycled_chain_keeps_its_anchor_and_references_see_what_is_behind_it(
 
 
 def test_a_reference_that_moves_the_chain_leaves_the_anchor_alone():
-    harvest = Harvest(generator=anchored(4), oldest=4)
+    harvest = Harvest(generator=anchored(4), max_age=4)
     reference = Registered(gate=OPEN)
     ramp = jnp.arange(4, dtype=jnp.float32)[None, None, None, :, None] / 8.0
     batch = clips(4, harvest.clip_frames(reference))
@@ -173,7 +173,7 @@ def test_a_reference_that_moves_the_chain_leaves_the_anchor_alone():
 def test_an_anchored_generator_is_recycled(batch_of):
     """Harvest and correction, through the programs that training runs."""
     generator, bank, mesh = anchored(), ErrorBank(capacity=32), make_mesh(jax.devices()[:1])
-    harvest, reference = Harvest(generator=generator, oldest=3), Recorded(gate=OPEN)
+    harvest, reference = Harvest(generator=generator, max_age=3), Recorded(gate=OPEN)
     batch = batch_of(4, harvest.clip_frames(reference))
     state = bank.init(harvest.entry((2, 2, 1)))
     program = make_harvest(harvest, bank, mesh, 3)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from recycle_jax.batch import Batch
 from recycle_jax.histories.base import Calls, HistoryPolicy
 from recycle_jax.histories.clean import TeacherForcing
-from recycle_jax.histories.gradient_normalised import EvenRows, usual_change
+from recycle_jax.histories.gradient_normalised import GradientNormalizedLoss, mean_gradient_energy
 from recycle_jax.histories.recipe import Recycling
 from recycle_jax.histories.relay import Relay
 
@@ -31,7 +31,7 @@ def test_a_displacement_costs_the_same_in_all_rows(amplitude, moved):
     amplitudes = [amplitude, 1.0]
     here, there = waves(amplitudes).clip[:, -1:], waves(amplitudes, moved=moved).clip[:, -1:]
     cost = jnp.mean(jnp.square(here - there), axis=(1, 2, 3, 4))
-    even = EvenRows(inner=TeacherForcing(), usual=usual_change(waves([1.0])))
+    even = GradientNormalizedLoss(inner=TeacherForcing(), reference_energy=mean_gradient_energy(waves([1.0])))
     weighed = np.asarray(even.weight(here) * cost)
     assert cost[0] < 0.999 * cost[1] or amplitude > 0.999
     np.testing.assert_allclose(weighed[0], weighed[1], rtol=1e-4)
@@ -39,7 +39,7 @@ def test_a_displacement_costs_the_same_in_all_rows(amplitude, moved):
 
 
 def test_weights_stay_within_their_limits_and_a_blank_row_is_no_exception():
-    even = EvenRows(inner=TeacherForcing(), usual=usual_change(waves([0.5])), most=3.0)
+    even = GradientNormalizedLoss(inner=TeacherForcing(), reference_energy=mean_gradient_energy(waves([0.5])), most=3.0)
     weights = np.asarray(even.weight(waves([0.0, 0.01, 0.5, 1.0]).clip))
     np.testing.assert_allclose(weights, [3.0, 3.0, 1.0, 1.0 / 3.0], rtol=1e-5)
 
@@ -47,7 +47,7 @@ def test_weights_stay_within_their_limits_and_a_blank_row_is_no_exception():
 def test_the_rest_of_a_policy_is_its_own(predictor, keys_of):
     batch = waves([0.2, 0.4, 0.6, 0.8])
     inner, keys = TeacherForcing(), keys_of(4)
-    even = EvenRows(inner=inner, usual=usual_change(batch))
+    even = GradientNormalizedLoss(inner=inner, reference_energy=mean_gradient_energy(batch))
     assert isinstance(even, HistoryPolicy)
     assert even.calls(predictor) == Calls() and even.clip_frames(predictor) == 3
     plain = inner.examples(PARAMS, predictor, None, batch, keys)
@@ -62,8 +62,8 @@ def test_the_rest_of_a_policy_is_its_own(predictor, keys_of):
 
 
 def test_what_a_policy_remembers_is_remembered(predictor, keys_of):
-    batch, inner = waves([0.2, 0.4, 0.6, 0.8], frames=5), Relay(oldest=2, capacity=4)
-    even, key, keys = EvenRows(inner=inner, usual=1.0), jax.random.key(1), keys_of(4)
+    batch, inner = waves([0.2, 0.4, 0.6, 0.8], frames=5), Relay(max_age=2, capacity=4)
+    even, key, keys = GradientNormalizedLoss(inner=inner, reference_energy=1.0), jax.random.key(1), keys_of(4)
     memory = even.begin(predictor, batch, 1, key)
     after = []
     for policy in (even, inner):
@@ -73,14 +73,18 @@ def test_what_a_policy_remembers_is_remembered(predictor, keys_of):
 
 
 def test_recycling_asks_real_clips_what_is_usual(predictor):
-    real, even = waves([0.5, 0.5]), Recycling(even_rows=True)
+    real, even = waves([0.5, 0.5]), Recycling(gradient_normalized=True)
     rows = even.policy(even.bank(), predictor)
     policy = even.weighed(rows, real)
-    assert isinstance(policy, EvenRows) and policy.usual == pytest.approx(usual_change(real)) and policy.inner is rows
+    assert (
+        isinstance(policy, GradientNormalizedLoss)
+        and policy.reference_energy == pytest.approx(mean_gradient_energy(real))
+        and policy.inner is rows
+    )
     assert Recycling().weighed(rows, real) is rows
 
 
-@pytest.mark.parametrize(("usual", "most", "match"), [(0.0, 4.0, "one colour"), (1.0, 0.5, "at least 1")])
-def test_limits_that_make_no_sense_are_refused(usual, most, match):
+@pytest.mark.parametrize(("reference_energy", "most", "match"), [(0.0, 4.0, "one colour"), (1.0, 0.5, "at least 1")])
+def test_limits_that_make_no_sense_are_refused(reference_energy, most, match):
     with pytest.raises(ValueError, match=match):
-        EvenRows(inner=TeacherForcing(), usual=usual, most=most)
+        GradientNormalizedLoss(inner=TeacherForcing(), reference_energy=reference_energy, most=most)

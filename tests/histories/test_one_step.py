@@ -209,7 +209,7 @@ def test_a_correction_step_copies_no_bank(predictor, batch_of):
 def test_ages_grow_by_one_with_every_recycling_and_can_be_chosen(predictor, batch_of, keys_of):
     """An error made on a context with an error of age `a` is of age `a + 1`; only age 2 is drawn."""
     slots = AgeSlots(starts=(1, 2, 3))
-    policy = one_step(bank=ErrorBank(slots=3, capacity=32), slots=slots, share=1.0, youngest=2, oldest=2)
+    policy = one_step(bank=ErrorBank(slots=3, capacity=32), slots=slots, share=1.0, min_age=2, max_age=2)
     state = policy.bank.init(ENTRY)
     batch, keys = batch_of(4), keys_of(4)
 
@@ -258,5 +258,5 @@ def test_contradictions_are_named_at_construction():
         dataclasses.replace(POLICY, clean_write=2.0)
     with pytest.raises(ValueError, match="ClippedExact"):
         dataclasses.replace(POLICY, aligned=False, target=fm.exact_target)
-    with pytest.raises(ValueError, match="youngest=3, oldest=2, .*: use youngest=1 for all ages, or raise oldest"):
-        dataclasses.replace(POLICY, youngest=3, oldest=2)
+    with pytest.raises(ValueError, match="min_age=3, max_age=2, .*: use min_age=1 for all ages, or raise oldest"):
+        dataclasses.replace(POLICY, min_age=3, max_age=2)

@@ -31,15 +31,23 @@ from recycle_jax.models.base import Network
 def test_the_defaults_serve_slow_and_fast_motion_without_a_simulator():
     recipe = histories.recycle()
     assert isinstance(recipe.reference, Registered) and recipe.reference.registration.time
-    settings = Recycling(noise=0.05, mended=0.5, within=0.4, even_rows=True)
-    assert recipe.reference.brake is None and recipe.recycling == settings and recipe.first == TeacherForcing()
+    settings = Recycling(noise=0.05, repair_prob=0.5, max_displacement_px=0.4, gradient_normalized=True)
+    assert (
+        recipe.reference.velocity_damping is None and recipe.recycling == settings and recipe.first == TeacherForcing()
+    )
     assert (recipe.temperature, recipe.own_level, recipe.learning_rate) == (0.0, 0.0, 8e-3)
 
 
 def test_what_is_changed_arrives():
-    recipe = histories.recycle(noise=0.0, pull=0.25, brake=0.2, trust=0.4, within=None, learning_rate=1e-4)
-    assert (recipe.recycling.noise, recipe.reference.pull, recipe.reference.brake) == (0.0, 0.25, 0.2)
-    assert (recipe.recycling.trust, recipe.recycling.within, recipe.learning_rate) == (0.4, None, 1e-4)
+    recipe = histories.recycle(
+        noise=0.0, reanchor_rate=0.25, velocity_damping=0.2, trust=0.4, max_displacement_px=None, learning_rate=1e-4
+    )
+    assert (recipe.recycling.noise, recipe.reference.reanchor_rate, recipe.reference.velocity_damping) == (
+        0.0,
+        0.25,
+        0.2,
+    )
+    assert (recipe.recycling.trust, recipe.recycling.max_displacement_px, recipe.learning_rate) == (0.4, None, 1e-4)
 
 
 def test_a_flow_is_cooled_where_it_foretells_and_a_predictor_is_left_alone():
@@ -127,9 +135,9 @@ def test_real_history_may_be_corrupted_in_place_of_noise():
 
 def test_a_relays_rows_are_shared_out_as_the_bank_is_and_keep_no_anchors():
     predictor = Predictor(network=Network(init=lambda key: {}, apply=None), context_frames=2)
-    recycling = Recycling(shards=4, capacity=8, relay_rows=2, relay=Relay(oldest=3, capacity=16))
+    recycling = Recycling(shards=4, capacity=8, relay_rows=2, relay=Relay(max_age=3, capacity=16))
     policy = recycling.policy(recycling.bank(), predictor)
-    assert policy.parts[-1] == (2, Relay(oldest=3, capacity=16))
+    assert policy.parts[-1] == (2, Relay(max_age=3, capacity=16))
     batch = Batch(clip=jnp.zeros((1, 6, 2, 2, 1)), domain=jnp.zeros(1, jnp.int32))
     memory = policy.begin(predictor, batch, recycling.shards, jax.random.key(0)).own[-1]
     assert (memory.count.shape, memory.capacity) == ((4, 1), 4)
@@ -142,9 +150,9 @@ def test_a_relays_rows_are_shared_out_as_the_bank_is_and_keep_no_anchors():
 def test_chains_end_far_away_only_where_nothing_is_drawn():
     network = Network(init=lambda key: {}, apply=None)
     predictor, flow = (kind(network=network, context_frames=2) for kind in (Predictor, RectifiedFlow))
-    settings, cold = Recycling(within=0.4, oldest=5), dataclasses.replace(flow, temperature=0.0)
-    assert [settings.harvest(who).within for who in (predictor, cold, flow)] == [0.4, 0.4, None]
-    assert settings.harvest(flow).oldest == 5 and Recycling().harvest(predictor).within is None
+    settings, cold = Recycling(max_displacement_px=0.4, max_age=5), dataclasses.replace(flow, temperature=0.0)
+    assert [settings.harvest(who).max_displacement_px for who in (predictor, cold, flow)] == [0.4, 0.4, None]
+    assert settings.harvest(flow).max_age == 5 and Recycling().harvest(predictor).max_displacement_px is None
 
 
 def test_far_cases_weigh_less_only_where_nothing_is_drawn():

@@ -27,7 +27,7 @@ def counting_batch(rows, frames):
 
 def relay_passes(relay, passes, rows=8):
     """After every pass: what is banked, how much, and the pass's record."""
-    generator, batch = counting(), counting_batch(rows, relay.oldest + 2)
+    generator, batch = counting(), counting_batch(rows, relay.max_age + 2)
     bank, params = relay.begin(generator, batch, 1, jax.random.key(0)), generator.init(jax.random.key(0))
 
     @jax.jit
@@ -42,10 +42,10 @@ def relay_passes(relay, passes, rows=8):
 
 
 def test_a_prediction_becomes_a_history_followed_by_what_was_recorded():
-    relay = Relay(oldest=3, capacity=64)
+    relay = Relay(max_age=3, capacity=64)
     for legs, count, _aux in relay_passes(relay, 6):
         kept = jax.tree.map(lambda leaf, n=count: np.asarray(leaf)[0, 0, :n], legs)
-        assert (kept.age >= 1).all() and (kept.age <= relay.oldest).all(), "ages outside the window are banked"
+        assert (kept.age >= 1).all() and (kept.age <= relay.max_age).all(), "ages outside the window are banked"
         for context, future, age in zip(kept.context, kept.future, kept.age, strict=True):
             number = np.ravel(context)[0]
             recorded = np.round(number - 0.25 * age)
@@ -57,15 +57,15 @@ def test_a_prediction_becomes_a_history_followed_by_what_was_recorded():
 @pytest.mark.parametrize("more", [1, 3])
 def test_frames_past_the_last_target_change_nothing(more, keys_of):
     """As where another part of a mixture needs longer clips."""
-    relay, generator, keys = Relay(oldest=2, capacity=16), counting(), keys_of(8)
-    params, number, fine = generator.init(jax.random.key(0)), jnp.int32(0), jnp.bool_(True)
+    relay, generator, keys = Relay(max_age=2, capacity=16), counting(), keys_of(8)
+    params, number, is_finite = generator.init(jax.random.key(0)), jnp.int32(0), jnp.bool_(True)
 
     def banks(frames):
         batch = counting_batch(8, frames)
         bank = relay.begin(generator, batch, 1, jax.random.key(0))
         for _ in range(2):
             loss, aux = relay.loss(params, generator, bank, batch, keys)
-            bank = relay.record(bank, aux, keys, number, fine)
+            bank = relay.record(bank, aux, keys, number, is_finite)
         return loss, bank
 
     need = relay.clip_frames(generator)
@@ -75,7 +75,7 @@ def test_frames_past_the_last_target_change_nothing(more, keys_of):
 def test_a_history_keeps_the_condition_of_its_clip(keys_of):
     """Batches of other clips and conditions each time; hundreds tell the clip that a frame belongs to."""
     network = Network(init=lambda key: {}, apply=lambda p, x, level, told: x[:, -1:] + 0.01 * told["clip"][:, None])
-    generator, relay, met = Predictor(network=network, context_frames=1), Relay(oldest=3, capacity=32), 0
+    generator, relay, met = Predictor(network=network, context_frames=1), Relay(max_age=3, capacity=32), 0
 
     def batch_of(number):
         clip = 100.0 * (8.0 * number + jnp.arange(8.0))
@@ -104,17 +104,17 @@ def test_a_relay_pays_for_updates_only_and_starts_clean():
 
 def test_rows_of_a_relay_in_a_mixture_make_and_record_what_they_do_alone(keys_of):
     """Every second row is the relay's; the other part reads the bank, which stays as it is."""
-    relay, generator, batch = Relay(oldest=2, capacity=64), counting(), counting_batch(8, 4)
+    relay, generator, batch = Relay(max_age=2, capacity=64), counting(), counting_batch(8, 4)
     mixture = Mixture(parts=((1, TeacherForcing()), (1, relay)))
-    params, fine = generator.init(jax.random.key(0)), jnp.bool_(True)
+    params, is_finite = generator.init(jax.random.key(0)), jnp.bool_(True)
     memory = mixture.begin(generator, batch, 1, jax.random.key(0))
     assert memory.own[0] is None and bank_of(with_bank(memory, 3.0)) == 3.0
     alone, half = memory.own[1], jax.tree.map(lambda leaf: leaf[1::2], (batch, keys_of(8)))
     for number in range(4):
         _, aux = mixture.loss(params, generator, memory, batch, keys_of(8))
-        memory = mixture.record(memory, aux, keys_of(8), jnp.int32(number), fine)
+        memory = mixture.record(memory, aux, keys_of(8), jnp.int32(number), is_finite)
         _, aux = relay.loss(params, generator, alone, *half)
-        alone = relay.record(alone, aux, half[1], jnp.int32(number), fine)
+        alone = relay.record(alone, aux, half[1], jnp.int32(number), is_finite)
     jax.tree.map(np.testing.assert_array_equal, memory.own[1], alone)
     assert memory.bank is None and int(alone.count[0, 0]) > 4
 
@@ -125,7 +125,7 @@ class Silent(Predictor):
 
 
 def test_a_generator_that_keeps_its_prediction_to_itself_is_refused(keys_of):
-    relay, batch, network = Relay(oldest=2, capacity=8), counting_batch(8, 4), counting().network
+    relay, batch, network = Relay(max_age=2, capacity=8), counting_batch(8, 4), counting().network
     silent, params = Silent(network=network, context_frames=1), network.init(jax.random.key(0))
     bank = relay.begin(silent, batch, 1, jax.random.key(0))
     _, aux = relay.loss(params, silent, bank, batch, keys_of(8))
@@ -135,7 +135,7 @@ def test_a_generator_that_keeps_its_prediction_to_itself_is_refused(keys_of):
         relay.record(bank, aux, keys_of(8), jnp.int32(0), jnp.bool_(True))
 
 
-@pytest.mark.parametrize("wrong", [{"oldest": 0}, {"share": 1.0}, {"share": 0.0}])
+@pytest.mark.parametrize("wrong", [{"max_age": 0}, {"share": 1.0}, {"share": 0.0}])
 def test_a_relay_says_what_is_wrong(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Relay(**wrong)

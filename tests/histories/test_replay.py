@@ -69,13 +69,13 @@ def test_a_case_is_replayed_whole(predictor, batch_of, keys_of):
 def test_frames_of_a_case_are_mended_each_for_itself(predictor, batch_of, keys_of):
     """Whole rows stay under the case's target, whatever became of their frames."""
     state, rows = bank_state(predictor, FULL), 64
-    drawn = examples(ReplayCases(bank=BANK, mended=0.25), predictor, state, batch_of(rows), keys_of(rows))
+    drawn = examples(ReplayCases(bank=BANK, repair_prob=0.25), predictor, state, batch_of(rows), keys_of(rows))
     frames = np.asarray(drawn.example.context)[..., 0, 0, 0]
     assert set(np.unique(frames)) == {0.25, 0.5} and 0.1 < np.mean(frames == 0.25) < 0.4
     assert {tuple(row) for row in frames} == {(0.5, 0.5), (0.25, 0.5), (0.5, 0.25), (0.25, 0.25)}
     assert np.all(drawn.example.x0 == 0.125) and not np.any(drawn.clean)
-    with pytest.raises(ValueError, match="mended=1.5"):
-        ReplayCases(bank=BANK, mended=1.5)
+    with pytest.raises(ValueError, match="repair_prob=1.5"):
+        ReplayCases(bank=BANK, repair_prob=1.5)
 
 
 def test_errors_of_a_case_come_in_all_sizes(predictor, batch_of, keys_of):
@@ -86,7 +86,7 @@ def test_errors_of_a_case_come_in_all_sizes(predictor, batch_of, keys_of):
     assert 0.0 <= size.min() < 0.2 and 1.8 < size.max() < 2.0 and abs(size.mean() - 1.0) < 0.2
     assert abs(np.corrcoef(size.T)[0, 1]) < 0.3
     assert np.all(drawn.example.x0 == 0.125)
-    both = ReplayCases(bank=BANK, strongest=2.0, mended=0.5)
+    both = ReplayCases(bank=BANK, strongest=2.0, repair_prob=0.5)
     frames = np.asarray(examples(both, predictor, state, batch_of(rows), keys_of(rows)).example.context)
     assert 0.35 < np.mean(frames == 0.25) < 0.65
     with pytest.raises(ValueError, match="strongest is 0"):
@@ -147,7 +147,7 @@ def test_no_trust_at_all_is_refused():
 
 def test_a_control_remakes_the_error_and_keeps_the_target(predictor, batch_of, keys_of):
     """The error of the one case is 0.25 everywhere: half of it is left."""
-    policy = ReplayCases(bank=BANK, remake=Shuffled(amplitude=0.5))
+    policy = ReplayCases(bank=BANK, error_transform=Shuffled(amplitude=0.5))
     example = examples(policy, predictor, bank_state(predictor, FULL), batch_of(4), keys_of(4)).example
     np.testing.assert_allclose(example.context, 0.375, rtol=1e-6)
     assert np.all(example.x0 == 0.125)

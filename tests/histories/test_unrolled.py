@@ -112,8 +112,8 @@ def test_rollouts_lengthen_with_the_updates_that_were_made(made, length, predict
 def test_the_curriculum_counts_fine_updates(predictor, batch_of, keys_of):
     policy, memory = NOG(steps=2, ramp=3), jnp.zeros(1, jnp.int32)
     _, aux = loss(policy, predictor, PARAMS, memory, batch_of(2, 4), keys_of(2))
-    for fine in (True, False, True):
-        memory = policy.record(memory, aux, keys_of(2), jnp.int32(0), jnp.asarray(fine))
+    for is_finite in (True, False, True):
+        memory = policy.record(memory, aux, keys_of(2), jnp.int32(0), jnp.asarray(is_finite))
     np.testing.assert_array_equal(memory, [2])
     assert NOG(steps=2).begin(predictor, batch_of(2, 4), 1, jax.random.key(0)) is None
 

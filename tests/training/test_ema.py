@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from recycle_jax.histories.clean import TeacherForcing
 from recycle_jax.sharding import make_mesh
-from recycle_jax.training.ema import averaged, growing, handed_out
+from recycle_jax.training.ema import ema_params, growing, with_ema
 from recycle_jax.training.loop import Schedule
 from recycle_jax.training.phases import Adam, train_phase
 from recycle_jax.training.state import with_optimizer
@@ -35,9 +35,9 @@ def trained(optimizer, gradients):
 )
 def test_it_is_the_moving_average_of_the_newest_parameters(horizon, gradients):
     expected = np.asarray(START["a"], np.float64)
-    for state in trained(averaged(optax.sgd(0.5), horizon), gradients):
+    for state in trained(with_ema(optax.sgd(0.5), horizon), gradients):
         expected = expected + (np.asarray(state.params["a"], np.float64) - expected) / horizon
-    np.testing.assert_allclose(handed_out(state)["a"], expected, atol=1e-5)
+    np.testing.assert_allclose(ema_params(state)["a"], expected, atol=1e-5)
 
 
 @given(
@@ -46,16 +46,16 @@ def test_it_is_the_moving_average_of_the_newest_parameters(horizon, gradients):
 )
 def test_a_growing_horizon_weighs_updates_by_the_recursion(share, gradients):
     expected = np.asarray(START["a"], np.float64)
-    for made, state in enumerate(trained(averaged(optax.sgd(0.5), growing(share)), gradients), start=1):
+    for made, state in enumerate(trained(with_ema(optax.sgd(0.5), growing(share)), gradients), start=1):
         expected = expected + (np.asarray(state.params["a"], np.float64) - expected) / max(1.0, share * made)
-    np.testing.assert_allclose(handed_out(state)["a"], expected, atol=1e-4)
+    np.testing.assert_allclose(ema_params(state)["a"], expected, atol=1e-4)
 
 
 def test_a_growing_horizon_forgets_where_it_began_and_a_constant_one_does_not():
     """One step up at the start, then none: what is left of the start is (1 - 1/h)^n of a constant horizon."""
     gradients = [-1.0] + [0.0] * 99
     left = lambda horizon: float(  # noqa: E731
-        1.0 - (handed_out(list(trained(averaged(optax.sgd(1.0), horizon), gradients))[-1])["b"] - 3.0)
+        1.0 - (ema_params(list(trained(with_ema(optax.sgd(1.0), horizon), gradients))[-1])["b"] - 3.0)
     )
     np.testing.assert_allclose(left(30.0), (1 - 1 / 30) ** 100, rtol=1e-4)
     np.testing.assert_allclose(left(growing(0.3)), 0.0, atol=1e-6)
@@ -63,8 +63,8 @@ def test_a_growing_horizon_forgets_where_it_began_and_a_constant_one_does_not():
 
 def test_a_growing_horizon_of_one_half_weighs_updates_by_their_number():
     """Equation (2): the weights of share 1/2 go as s, so that positions 1 ... n average to about 2 n / 3."""
-    (*_, last) = trained(averaged(optax.sgd(1.0), growing(0.5)), [-1.0] * 300)
-    np.testing.assert_allclose(float(handed_out(last)["b"]) - 3.0, 200.0, rtol=0.02)
+    (*_, last) = trained(with_ema(optax.sgd(1.0), growing(0.5)), [-1.0] * 300)
+    np.testing.assert_allclose(float(ema_params(last)["b"]) - 3.0, 200.0, rtol=0.02)
 
 
 @pytest.mark.parametrize("share", [0.0, 1.5, float("nan")])
@@ -76,24 +76,24 @@ def test_a_share_outside_zero_to_one_is_refused(share):
 def test_updates_are_those_of_the_inner_optimiser():
     gradients = [0.5, -1.0, 0.25]
     plain = list(trained(optax.adam(0.1), gradients))[-1]
-    also = list(trained(averaged(optax.adam(0.1), 3.0), gradients))[-1]
+    also = list(trained(with_ema(optax.adam(0.1), 3.0), gradients))[-1]
     chex.assert_trees_all_equal(plain.params, also.params)
 
 
 def test_a_horizon_of_one_hands_out_the_newest():
-    state = list(trained(averaged(optax.sgd(0.5), 1.0), [1.0, 2.0]))[-1]
-    chex.assert_trees_all_close(handed_out(state), state.params)
+    state = list(trained(with_ema(optax.sgd(0.5), 1.0), [1.0, 2.0]))[-1]
+    chex.assert_trees_all_close(ema_params(state), state.params)
 
 
 def test_without_an_average_the_newest_are_handed_out():
     state = list(trained(optax.sgd(0.5), [1.0]))[-1]
-    assert handed_out(state) is state.params
+    assert ema_params(state) is state.params
 
 
 def test_a_refused_step_leaves_the_average_alone():
-    first, second = trained(averaged(optax.sgd(0.5), 4.0), [1.0, float("nan")])
+    first, second = trained(with_ema(optax.sgd(0.5), 4.0), [1.0, float("nan")])
     assert int(second.refused) == 1
-    chex.assert_trees_all_equal(handed_out(first), handed_out(second))
+    chex.assert_trees_all_equal(ema_params(first), ema_params(second))
 
 
 def test_a_phase_hands_out_its_average(tiny):
@@ -114,10 +114,10 @@ def test_a_phase_hands_out_its_average(tiny):
 @pytest.mark.parametrize("horizon", [0.5, 0.0, float("nan")])
 def test_a_horizon_below_one_update_is_refused(horizon):
     with pytest.raises(ValueError, match="must be at least 1 update"):
-        averaged(optax.sgd(0.1), horizon)
+        with_ema(optax.sgd(0.1), horizon)
 
 
 def test_an_average_needs_parameters():
-    optimizer = averaged(optax.sgd(0.1), 2.0)
+    optimizer = with_ema(optax.sgd(0.1), 2.0)
     with pytest.raises(ValueError, match="needs the parameters"):
         optimizer.update(START, optimizer.init(START))

@@ -21,7 +21,7 @@ from recycle_jax.histories.recipe import Recycling
 from recycle_jax.histories.relay import Relay
 from recycle_jax.histories.replay import ReplayCases
 from recycle_jax.sharding import make_mesh
-from recycle_jax.training.ema import handed_out
+from recycle_jax.training.ema import ema_params
 from recycle_jax.training.loop import Observer, Schedule
 from recycle_jax.training.phases import Adam, Control, recycle_phase, train_phase
 
@@ -52,7 +52,7 @@ def test_a_phase_learns_the_waves_and_leaves_its_start_alone(tiny, mesh):
 
 @pytest.mark.parametrize(
     "policy",
-    [Relay(oldest=1, capacity=64), Mixture(parts=((1, one_step(bank=ErrorBank(capacity=64))), (1, TeacherForcing())))],
+    [Relay(max_age=1, capacity=64), Mixture(parts=((1, one_step(bank=ErrorBank(capacity=64))), (1, TeacherForcing())))],
     ids=["relay", "one-step errors, mixed"],
 )
 def test_a_policys_bank_that_does_not_fit_is_refused_before_it_is_made(tiny, mesh, monkeypatch, policy):
@@ -72,13 +72,13 @@ def test_a_policys_bank_that_does_not_fit_is_refused_before_it_is_made(tiny, mes
     assert not any(made), "it was allocated first"
 
 
-RECYCLING = Recycling(chains=4, oldest=3, harvest_every=2, capacity=8)
+RECYCLING = Recycling(chains=4, max_age=3, harvest_every=2, capacity=8)
 IN_DISGUISE = dataclasses.replace(RECYCLING, disguised_rows=1, case_rows=2, case_weight=0.3)
 
 
 @pytest.mark.parametrize(
     ("told", "recycling"),
-    [(False, RECYCLING), (True, IN_DISGUISE), (False, dataclasses.replace(RECYCLING, even_rows=True))],
+    [(False, RECYCLING), (True, IN_DISGUISE), (False, dataclasses.replace(RECYCLING, gradient_normalized=True))],
     ids=["plain", "told, disguised", "even"],
 )
 def test_recycling_fills_its_bank_and_trains_on_it(tiny, mesh, told, recycling):
@@ -106,7 +106,7 @@ def test_recycling_fills_its_bank_and_trains_on_it(tiny, mesh, told, recycling):
 
 
 def test_a_relay_beside_recycling_keeps_its_own_memory_and_goes_on_from_a_checkpoint(tiny, mesh, tmp_path):
-    recycling = dataclasses.replace(RECYCLING, relay_rows=2, relay=Relay(oldest=2, capacity=16))
+    recycling = dataclasses.replace(RECYCLING, relay_rows=2, relay=Relay(max_age=2, capacity=16))
     generator, bank = tiny.line(), recycling.bank()
     frames = recycling.policy(bank, generator).clip_frames(generator)
     assert frames == 2 + 3, "clips reach up to the relay's last target"
@@ -153,7 +153,7 @@ def test_even_rows_change_what_is_learned_and_nothing_else(tiny, mesh):
             mesh,
         )
 
-    plain, even = run(RECYCLING), run(dataclasses.replace(RECYCLING, even_rows=True))
+    plain, even = run(RECYCLING), run(dataclasses.replace(RECYCLING, gradient_normalized=True))
     jax.tree.map(np.testing.assert_array_equal, even.bank, plain.bank)
     moments = [jax.tree.leaves(state.train.opt_state) for state in (plain, even)]
     assert any(not np.allclose(a, b) for a, b in zip(*moments, strict=True))
@@ -162,7 +162,7 @@ def test_even_rows_change_what_is_learned_and_nothing_else(tiny, mesh):
 @pytest.mark.parametrize("kept", ["newest", "stale", "foreign"])
 def test_controls_change_whose_errors_are_banked_and_when(tiny, mesh, kept):
     """A stale bank keeps the tags of its first round; this foreign model makes nothing but zeros."""
-    generator, recycling = tiny.line(), Recycling(chains=4, oldest=3, harvest_every=2, capacity=8)
+    generator, recycling = tiny.line(), Recycling(chains=4, max_age=3, harvest_every=2, capacity=8)
     start = generator.init(jax.random.key(0))
     foreign = jax.tree.map(jnp.zeros_like, start)
     control = {"newest": Control(), "stale": Control(until=2), "foreign": Control(rolls_out=foreign)}[kept]
@@ -186,7 +186,7 @@ def test_controls_change_whose_errors_are_banked_and_when(tiny, mesh, kept):
 @pytest.mark.parametrize("renewed", [False, True])
 def test_a_reference_may_be_the_network_in_training(tiny, mesh, renewed):
     """Who looks at first makes zeros; renewed before every harvest, it makes what the averaged network does."""
-    generator, recycling = tiny.line(), Recycling(chains=4, oldest=3, harvest_every=2, capacity=8)
+    generator, recycling = tiny.line(), Recycling(chains=4, max_age=3, harvest_every=2, capacity=8)
     start = generator.init(jax.random.key(0))
     blind = jax.tree.map(jnp.zeros_like, start)
     gate = Gate(distance=10.0, mass=1e9)
@@ -199,7 +199,7 @@ def test_a_reference_may_be_the_network_in_training(tiny, mesh, renewed):
         Schedule(updates=6, rows=4, frames=3),
         jax.random.key(0),
         mesh,
-        renew=(lambda reference, train: reference.replace(params=handed_out(train))) if renewed else None,
+        renew=(lambda reference, train: reference.replace(params=ema_params(train))) if renewed else None,
     )
     targets = np.asarray(recycling.bank().read(state.bank).target)
     assert np.all(targets == 0.0) == (not renewed)

@@ -8,7 +8,7 @@ import pytest
 
 from recycle_jax.histories.clean import TeacherForcing
 from recycle_jax.sharding import make_mesh
-from recycle_jax.training.ema import all_averages, averaged, growing, handed_out
+from recycle_jax.training.ema import all_averages, ema_params, growing, with_ema
 from recycle_jax.training.loop import Schedule
 from recycle_jax.training.phases import Adam, train_phase
 from recycle_jax.training.selection import Selection
@@ -60,13 +60,13 @@ def test_its_price_is_every_call_of_every_candidate(tiny):
 
 def test_a_state_holds_all_averages_the_usual_one_first():
     start = {"a": jnp.float32(0.0)}
-    optimizer = averaged(averaged(optax.sgd(1.0), growing(0.5)), 100.0)
+    optimizer = with_ema(with_ema(optax.sgd(1.0), growing(0.5)), 100.0)
     state = with_optimizer(start, optimizer, jax.random.key(0))
     for _ in range(3):
         updates, inner = optimizer.update({"a": jnp.float32(-1.0)}, state.opt_state, state.params)
         state = state.replace(params=optax.apply_updates(state.params, updates), opt_state=inner)
     usual, other = all_averages(state)
-    assert usual is handed_out(state)
+    assert usual is ema_params(state)
     assert float(usual["a"]) < 0.1 and float(other["a"]) > 1.5
 
 
@@ -86,7 +86,7 @@ def test_a_phase_hands_out_what_is_picked(tiny):
 
 def test_picking_is_choosing_among_the_averages_of_a_state(tiny):
     generator, key = tiny.line(), jax.random.key(0)
-    state = with_optimizer(FREEZES, averaged(averaged(optax.sgd(1.0), growing(0.5)), 2.0), jax.random.key(0))
+    state = with_optimizer(FREEZES, with_ema(with_ema(optax.sgd(1.0), growing(0.5)), 2.0), jax.random.key(0))
     inner = state.opt_state.inner._replace(average=TRUE)
     state = state.replace(opt_state=state.opt_state._replace(inner=inner))
     assert SELECTION.pick(generator, tiny.Waves(), key)(state) is TRUE

@@ -175,8 +175,8 @@ def test_loss_or_gradient_alone_refuse_a_step(loss, gradient):
     optimizer = optax.sgd(0.1)
     start = with_optimizer({"a": jnp.float32(1.0), "b": jnp.float32(2.0)}, optimizer, jax.random.key(0))
     gradients = {"a": jnp.float32(0.5), "b": jnp.float32(gradient)}
-    now, _, fine = update(start, optimizer, jnp.float32(loss), gradients)
-    assert not fine and now.refused == 1 and now.last_refused == 0 and now.step == 1
+    now, _, is_finite = update(start, optimizer, jnp.float32(loss), gradients)
+    assert not is_finite and now.refused == 1 and now.last_refused == 0 and now.step == 1
     assert_equal(now.params, start.params)
 
 

@@ -63,7 +63,7 @@ class Program:
     """Programs compiled once, and fresh states for them."""
 
     recycling: Recycling = Recycling(
-        chains=4, oldest=3, harvest_every=HARVEST_EVERY, harvest_steps=2, capacity=8, noise=0.1
+        chains=4, max_age=3, harvest_every=HARVEST_EVERY, harvest_steps=2, capacity=8, noise=0.1
     )
     source: Waves = Waves()
     generator: Predictor = dataclasses.field(default_factory=line)
@@ -71,7 +71,7 @@ class Program:
 
     def __post_init__(self):
         bank, mesh = self.recycling.bank(), make_mesh(jax.devices()[:1])
-        harvest = Harvest(generator=self.generator, oldest=self.recycling.oldest)
+        harvest = Harvest(generator=self.generator, max_age=self.recycling.max_age)
         reference = Recorded(gate=Gate(distance=10.0, mass=10.0))
         optimizer = Adam(learning_rate=0.02).build(UPDATES)
         harvesting = Harvesting(

@@ -104,7 +104,7 @@ class AdversarialSelfForcing(SelfForcing):
         """
         return Calls(backward=1.0 + 2.0 * 3.0)
 
-    def record(self, bank: PyTree, aux: Aux, keys: RowKeys, step: Scalar, fine: Scalar) -> PyTree:
+    def record(self, bank: PyTree, aux: Aux, keys: RowKeys, step: Scalar, is_finite: Scalar) -> PyTree:
         """One step of the discriminator by equation (2); none where the generator's step was not fine."""
         del keys, step
         state = _first(bank)
@@ -113,9 +113,9 @@ class AdversarialSelfForcing(SelfForcing):
         with jax.numpy_dtype_promotion("standard"):
             updates, opt_state = self._adam.update(gradient, state.opt_state, state.params)
             params = optax.apply_updates(state.params, updates)
-            fine = fine & jnp.isfinite(optax.global_norm(gradient))
+            is_finite = is_finite & jnp.isfinite(optax.global_norm(gradient))
         now = CriticState(params=params, opt_state=opt_state)
-        return jax.tree.map(lambda new, old: jnp.where(fine, new[None], old), now, bank)
+        return jax.tree.map(lambda new, old: jnp.where(is_finite, new[None], old), now, bank)
 
     def critic_loss(self, params: Params, made: Frames, real: Frames) -> Scalar:
         """Equation (2)."""

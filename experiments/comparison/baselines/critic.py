@@ -127,7 +127,7 @@ class SelfForcing(abc.ABC):
         rolled = jnp.moveaxis(chunks, 0, 1).reshape(len(keys), -1, *context.shape[2:])
         return jnp.concatenate([context, rolled], axis=1)
 
-    def record(self, bank: PyTree, aux: Aux, keys: RowKeys, step: Scalar, fine: Scalar) -> PyTree:
+    def record(self, bank: PyTree, aux: Aux, keys: RowKeys, step: Scalar, is_finite: Scalar) -> PyTree:
         """Leaves the memory as it is."""
-        del aux, keys, step, fine
+        del aux, keys, step, is_finite
         return bank

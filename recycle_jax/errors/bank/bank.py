@@ -22,7 +22,7 @@ from jax import Array, lax
 from recycle_jax.errors.bank import cells
 from recycle_jax.errors.bank.draws import DrawRule, Located
 from recycle_jax.errors.bank.replacement import Replacement, Ring
-from recycle_jax.errors.bank.storage import BankState, deal, pack, to_storage, unpack
+from recycle_jax.errors.bank.storage import BankState, pack, split_to_shards, to_storage, unpack
 from recycle_jax.errors.bank.threshold import AdaptiveThreshold
 from recycle_jax.typing import PRNGKey, PyTree, RowFlags, RowInts, RowKeys, Rows
 
@@ -155,13 +155,13 @@ class ErrorBank:
         """
         chex.assert_equal_shape([slot, write])
         chex.assert_type([slot, write], [int, bool])
-        slot, write, entries = deal((slot, write, entries), _shards(state))
+        slot, write, entries = split_to_shards((slot, write, entries), _shards(state))
         write = _wait_for(after, write) & (slot >= 0) & (slot < self.slots)
         slot = jnp.clip(slot, 0, self.slots - 1)
         rows = to_storage(entries, state.entries)
         rank = jax.vmap(cells.rank_in_slot)(slot, write)
-        dealt = None if keys is None else deal(keys, _shards(state))
-        cell = self.replacement.cells(state, rows, slot, rank, write, dealt)
+        split = None if keys is None else split_to_shards(keys, _shards(state))
+        cell = self.replacement.cells(state, rows, slot, rank, write, split)
         kept = write & (cell < self.capacity)
         cell = jax.vmap(cells.drop_overwritten, (0, 0, 0, None))(slot, cell, kept, self.capacity)
         offered, written = (
@@ -197,22 +197,22 @@ class ErrorBank:
 
     def _locate(self, state: BankState, keys: RowKeys, slot: RowInts | AnySlot | DrawRule) -> Located:
         shards = _shards(state)
-        dealt = deal(keys, shards)
+        split = split_to_shards(keys, shards)
         if isinstance(slot, DrawRule):
-            return slot.locate(state, dealt)
+            return slot.locate(state, split)
         if isinstance(slot, AnySlot):
             counts = _allowed_counts(state.count, slot.allowed, keys.shape[0])
-            chosen, cell, found = jax.vmap(jax.vmap(cells.any_cell))(dealt, counts)
+            chosen, cell, found = jax.vmap(jax.vmap(cells.any_cell))(split, counts)
             return Located(slot=chosen, cell=cell, found=found)
-        chosen = deal(slot, shards)
+        chosen = split_to_shards(slot, shards)
         inside = (chosen >= 0) & (chosen < self.slots)
         chosen = jnp.clip(chosen, 0, self.slots - 1)
         count = jnp.where(inside, jnp.take_along_axis(state.count, chosen, axis=1), 0)
-        return Located(slot=chosen, cell=jax.vmap(jax.vmap(cells.one_cell))(dealt, count), found=count > 0)
+        return Located(slot=chosen, cell=jax.vmap(jax.vmap(cells.one_cell))(split, count), found=count > 0)
 
     def count_empty(self, state: BankState, missed: RowFlags) -> BankState:
         """Counts the rows `[b]` bool that wanted an entry and found none (`wanted & ~drawn.found`)."""
-        missed = deal(missed, _shards(state)).astype(jnp.int32)
+        missed = split_to_shards(missed, _shards(state)).astype(jnp.int32)
         return dataclasses.replace(state, empty_draws=state.empty_draws + jnp.sum(missed, axis=1, dtype=jnp.int32))
 
     def read(self, state: BankState) -> PyTree:
@@ -304,7 +304,7 @@ def _allowed_counts(count: Array, allowed: Array | None, rows: int) -> Array:
         allowed = jnp.ones((slots,), bool)
     if allowed.shape not in ((slots,), (rows, slots)):
         raise ValueError(f"allowed has shape {allowed.shape}, but must be {(slots,)} or {(rows, slots)}")
-    allowed = deal(jnp.broadcast_to(allowed.reshape((-1, slots)), (rows, slots)), shards)
+    allowed = split_to_shards(jnp.broadcast_to(allowed.reshape((-1, slots)), (rows, slots)), shards)
     return jnp.where(allowed, count[:, None], 0)
 
 

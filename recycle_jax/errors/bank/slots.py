@@ -40,8 +40,8 @@ class SlotMap(Protocol):
         """Slots `[b]` int32 of errors made at noise levels `[b]` in [0, 1] and ages `[b]` of 1 and up."""
         ...
 
-    def allowed(self, youngest: Array | int, oldest: Array | int) -> SlotMask:
-        """`[slots]` bool: the slots that hold errors of ages `youngest` to `oldest`, both included."""
+    def allowed(self, min_age: Array | int, max_age: Array | int) -> SlotMask:
+        """`[slots]` bool: the slots that hold errors of ages `min_age` to `max_age`, both included."""
         ...
 
 
@@ -56,7 +56,7 @@ class OneSlot:
     def __call__(self, sigma: Rows, age: RowInts) -> RowInts:
         return jnp.zeros(age.shape, jnp.int32)
 
-    def allowed(self, youngest: Array | int, oldest: Array | int) -> SlotMask:
+    def allowed(self, min_age: Array | int, max_age: Array | int) -> SlotMask:
         return jnp.ones((1,), bool)
 
 
@@ -91,7 +91,7 @@ class NoiseSlots:
         distance = jnp.abs(self.times()[None] - TIME_SCALE * sigma.astype(jnp.float32)[:, None])
         return jnp.argmin(distance, axis=1).astype(jnp.int32)
 
-    def allowed(self, youngest: Array | int, oldest: Array | int) -> SlotMask:
+    def allowed(self, min_age: Array | int, max_age: Array | int) -> SlotMask:
         return jnp.ones((self.slots,), bool)
 
 
@@ -124,9 +124,9 @@ class AgeSlots:
         begun = age[:, None] >= jnp.asarray(self.starts, jnp.int32)[None]
         return jnp.maximum(jnp.sum(begun, axis=1, dtype=jnp.int32) - 1, 0)
 
-    def allowed(self, youngest: Array | int, oldest: Array | int) -> SlotMask:
+    def allowed(self, min_age: Array | int, max_age: Array | int) -> SlotMask:
         last = np.asarray((*self.starts[1:], 2**31 - 1)) - 1
-        return (jnp.asarray(self.starts, jnp.int32) <= oldest) & (jnp.asarray(last, jnp.int32) >= youngest)
+        return (jnp.asarray(self.starts, jnp.int32) <= max_age) & (jnp.asarray(last, jnp.int32) >= min_age)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -148,5 +148,5 @@ class NoiseAgeSlots:
     def __call__(self, sigma: Rows, age: RowInts) -> RowInts:
         return self.noise(sigma, age) * self.age.slots + self.age(sigma, age)
 
-    def allowed(self, youngest: Array | int, oldest: Array | int) -> SlotMask:
-        return jnp.tile(self.age.allowed(youngest, oldest), self.noise.slots)
+    def allowed(self, min_age: Array | int, max_age: Array | int) -> SlotMask:
+        return jnp.tile(self.age.allowed(min_age, max_age), self.noise.slots)

@@ -123,7 +123,7 @@ def _store(name: str, leaf: Array, cells: Array | Bits) -> PyTree:
     return pack(leaf.astype(cells.dtype))
 
 
-def deal(rows: PyTree, shards: int) -> PyTree:
+def split_to_shards(rows: PyTree, shards: int) -> PyTree:
     """`[b, ...]` to `[S, b / S, ...]`, in order: row `i` belongs to shard `i // (b / S)`.
 
     Raises:

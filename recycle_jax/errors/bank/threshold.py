@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from flax import struct
 from jax import Array
 
-from recycle_jax.errors.bank.storage import deal
+from recycle_jax.errors.bank.storage import split_to_shards
 from recycle_jax.typing import RowFlags, RowInts, Rows
 
 _LEAST = 1e-20
@@ -96,7 +96,7 @@ class AdaptiveThreshold:
             ValueError: if `b` is no multiple of the shards.
         """
         shards = state.seen.shape[0]
-        score, domain, live = deal((score.astype(jnp.float32), domain, live), shards)
+        score, domain, live = split_to_shards((score.astype(jnp.float32), domain, live), shards)
         live = live & jnp.isfinite(score)
         u = jnp.log(jnp.maximum(jnp.where(live, score, 1.0), _LEAST))
         domain = jnp.clip(domain, 0, self.domains - 1)

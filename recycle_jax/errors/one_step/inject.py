@@ -22,7 +22,7 @@ from recycle_jax.typing import Frames, RowFlags, RowKeys
 
 
 @struct.dataclass(kw_only=True)
-class Open:
+class GateSample:
     """The gates that one batch drew; all leaves `[b]` bool, sharded over `b`.
 
     Attributes:
@@ -78,12 +78,14 @@ class Gates:
         for field in dataclasses.fields(self):
             require_probability(field.name, getattr(self, field.name))
 
-    def draw(self, keys: RowKeys) -> Open:
+    def draw(self, keys: RowKeys) -> GateSample:
         """The gates of `[b]` rows."""
         chances = jnp.asarray([self.data, self.noise, self.context, self.clean], jnp.float32)
         coins = jax.vmap(lambda key: jax.random.uniform(key, (4,)) < chances)(keys)
         clean = coins[:, 3]
-        return Open(data=coins[:, 0] & ~clean, noise=coins[:, 1] & ~clean, context=coins[:, 2] & ~clean, clean=clean)
+        return GateSample(
+            data=coins[:, 0] & ~clean, noise=coins[:, 1] & ~clean, context=coins[:, 2] & ~clean, clean=clean
+        )
 
 
 def require_probability(name: str, value: float) -> None:
@@ -97,7 +99,7 @@ def flip(keys: RowKeys, probability: float) -> RowFlags:
     return jax.vmap(lambda key: jax.random.bernoulli(key, probability))(keys)
 
 
-def inject(example: Example, errors: Errors, gates: Open) -> Example:
+def inject(example: Example, errors: Errors, gates: GateSample) -> Example:
     """The example with errors where gates are open: (1), (2) and (3); everything else is untouched."""
     return dataclasses.replace(
         example,

@@ -7,7 +7,7 @@ from what the history shows. From the window `w` of a context of `n` and a chunk
     context~ = w_{n+t-1} ... w_t           target = w_{t-1} ... w_0
 
 Source: BAgger, arXiv 2512.12080. The target is real while the oldest frame of the context is, up to age
-`n / t`; beyond, it is only less drifted, by `n / t` steps: bank small ages (`Harvest.oldest`) of long contexts. It
+`n / t`; beyond, it is only less drifted, by `n / t` steps: bank small ages (`Harvest.max_age`) of long contexts. It
 needs no clip, no simulator and no other network, and it holds only for what may as well run backwards: not for
 falling, fading or whatever a condition (actions) steers forwards.
 """
@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from flax import struct
 from jax import Array
 
-from recycle_jax.errors.rollout.references import Referred
+from recycle_jax.errors.rollout.references import ReferenceOutput
 from recycle_jax.typing import Frames, RowKeys
 
 
@@ -29,13 +29,13 @@ class Backward:
         """Needs no recorded future."""
         return False
 
-    def __call__(self, context: Frames, chunk: Frames, recorded: Frames, keys: RowKeys) -> Referred:
+    def __call__(self, context: Frames, chunk: Frames, recorded: Frames, keys: RowKeys) -> ReferenceOutput:
         """Turns the window round; a chain that is not finite is lost."""
         del recorded, keys
         n, t = context.shape[1], chunk.shape[1]
         window = jnp.concatenate([context, chunk], axis=1)
         turned: Array = window[:, ::-1]
-        return Referred(
+        return ReferenceOutput(
             target=turned[:, n:],
             clean_context=turned[:, :n],
             accept=jnp.isfinite(window).all(axis=(1, 2, 3, 4)),

@@ -22,7 +22,7 @@ from flax import struct
 from jax import Array
 
 from recycle_jax.batch import Batch
-from recycle_jax.errors.rollout.references import Reference, Referred, displaced
+from recycle_jax.errors.rollout.references import Reference, ReferenceOutput, displaced
 from recycle_jax.generators.base import Generator, anchors_of, go_on, slide
 from recycle_jax.typing import Frames, Params, PyTree, RowFlags, RowInts, RowKeys, Rows, Scalar
 
@@ -83,40 +83,42 @@ class Harvest:
 
     Attributes:
         generator: who rolls out.
-        oldest: largest age of a banked frame, in steps.
-        youngest: cases whose newest frame is younger are not banked.
+        max_age: largest age of a banked frame, in steps.
+        min_age: cases whose newest frame is younger are not banked.
         paced: whether limits follow (1) of the module docstring, in place of being drawn from all ages.
-        within: displacement in pixels. A chain is lost, too, where it is farther from the reference's version of it
-            than so much displacement makes it (`errors.rollout.references.displaced`): what the reference does not
-            explain asks for a jump that no context foretells, and a jump teaches no speed. None leaves that to the
-            gate.
+        max_displacement_px: displacement in pixels. A chain is lost, too, where it is farther from the reference's
+            version of it than so much displacement makes it (`errors.rollout.references.displaced`): what the reference
+            does not explain asks for a jump that no context foretells, and a jump teaches no speed. None leaves that to
+            the gate.
     """
 
     generator: Generator
-    oldest: int = 32
-    youngest: int = 1
+    max_age: int = 32
+    min_age: int = 1
     paced: bool = False
-    within: float | None = None
+    max_displacement_px: float | None = None
 
     def __post_init__(self) -> None:
-        if self.within is not None and not self.within > 0.0:
-            raise ValueError(f"within is {self.within}, must be positive: None leaves lost chains to the gate")
-        if not 1 <= self.youngest <= self.oldest:
+        if self.max_displacement_px is not None and not self.max_displacement_px > 0.0:
             raise ValueError(
-                f"ages run from youngest={self.youngest} to oldest={self.oldest}: need 1 <= youngest <= oldest, so use "
-                f"youngest=1 for all ages, or raise oldest"
+                f"max_displacement_px is {self.max_displacement_px}, must be positive, or None for no bound"
+            )
+        if not 1 <= self.min_age <= self.max_age:
+            raise ValueError(
+                f"ages run from min_age={self.min_age} to max_age={self.max_age}: need 1 <= youngest <= oldest, so use "
+                f"min_age=1 for all ages, or raise oldest"
             )
 
     def clip_frames(self, reference: Reference) -> int:
         """Frames that a start clip must have: up to the oldest target and one more, where the reference looks."""
-        ahead = (self.oldest + 1) * self.generator.chunk_frames + 1 if reference.reads_clip else 0
+        ahead = (self.max_age + 1) * self.generator.chunk_frames + 1 if reference.reads_clip else 0
         return self.generator.context_frames + ahead
 
     def start(self, batch: Batch) -> Chains:
         """Chains at age 0 on real clips, with limits spread evenly over the ages; at the youngest where paced."""
         clip, b = batch.clip, batch.clip.shape[0]
-        spread = 0 if self.paced else self.oldest - self.youngest + 1
-        limit = self.youngest + (jnp.arange(b, dtype=jnp.int32) * spread) // b
+        spread = 0 if self.paced else self.max_age - self.min_age + 1
+        limit = self.min_age + (jnp.arange(b, dtype=jnp.int32) * spread) // b
         return Chains(
             context=clip[:, : self.generator.context_frames],
             ages=jnp.zeros((b, self.generator.context_frames), jnp.int32),
@@ -182,16 +184,16 @@ class Harvest:
         referred = self._near(referred)
         case = self._case(chains, chunk, referred, step)
         newest = case.ages.max(axis=1)
-        write = referred.accept & (newest >= self.youngest) & (newest <= self.oldest)
+        write = referred.accept & (newest >= self.min_age) & (newest <= self.max_age)
         context = slide(recent, chunk) if referred.go_on is None else referred.go_on
         context = jnp.concatenate([chains.context[:, :kept], context], axis=1)
         return self._move(chains, fresh, context, referred.accept, of_limit), case, write
 
-    def _near(self, referred: Referred) -> Referred:
-        """The reference's answer, its chains lost beyond `within`."""
-        if self.within is None:
+    def _near(self, referred: ReferenceOutput) -> ReferenceOutput:
+        """The reference's answer, its chains lost beyond `max_displacement_px`."""
+        if self.max_displacement_px is None:
             return referred
-        near = referred.score <= displaced(referred.clean_context, self.within)
+        near = referred.score <= displaced(referred.clean_context, self.max_displacement_px)
         return dataclasses.replace(referred, accept=referred.accept & near)
 
     def _require_clips(self, reference: Reference, chains: Chains) -> None:
@@ -200,10 +202,10 @@ class Harvest:
         if reference.reads_clip and there < need:
             raise ValueError(
                 f"chains were started on clips of {there} frames, but {type(reference).__name__} compares up to age "
-                f"{self.oldest}: start them on clips of {need} frames (Harvest.clip_frames), or lower oldest"
+                f"{self.max_age}: start them on clips of {need} frames (Harvest.clip_frames), or lower oldest"
             )
 
-    def _case(self, chains: Chains, chunk: Frames, referred: Referred, step: Scalar) -> Case:
+    def _case(self, chains: Chains, chunk: Frames, referred: ReferenceOutput, step: Scalar) -> Case:
         kept, ages = anchors_of(self.generator), self._window_ages(chains)
         context, own = chains.context, chains.context.shape[1]
         if referred.places is not None:
@@ -250,13 +252,13 @@ class Harvest:
         return jax.tree.map(lambda a, b: _rows(over, a, b), restart, moved)
 
     def _limits(self, keys: RowKeys) -> RowInts:
-        draw = lambda key: jax.random.randint(key, (), self.youngest, self.oldest + 1)  # noqa: E731
+        draw = lambda key: jax.random.randint(key, (), self.min_age, self.max_age + 1)  # noqa: E731
         return jax.vmap(draw)(keys)
 
     def _paced(self, keys: RowKeys, limit: RowInts, accept: RowFlags) -> RowInts:
         """Equation (1), of whole steps between the youngest and the oldest age."""
         longer = jax.vmap(lambda key, most: jax.random.randint(key, (), most, 2 * most + 1))(keys, limit)
-        return jnp.clip(jnp.where(accept, longer, limit // 2), self.youngest, self.oldest)
+        return jnp.clip(jnp.where(accept, longer, limit // 2), self.min_age, self.max_age)
 
 
 def _three(keys: RowKeys) -> tuple[RowKeys, RowKeys, RowKeys]:

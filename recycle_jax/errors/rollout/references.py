@@ -27,7 +27,7 @@ from recycle_jax.typing import Frames, Params, RowFlags, RowKeys, Rows
 
 
 @struct.dataclass(kw_only=True)
-class Referred:
+class ReferenceOutput:
     """A reference's answer for `b` rows.
 
     Attributes:
@@ -59,7 +59,7 @@ class Reference(Protocol):
     @property
     def reads_clip(self) -> bool: ...
 
-    def __call__(self, context: Frames, chunk: Frames, recorded: Frames, keys: RowKeys) -> Referred:
+    def __call__(self, context: Frames, chunk: Frames, recorded: Frames, keys: RowKeys) -> ReferenceOutput:
         """`recorded` holds the clip at the places of context and chunk and one frame more, or nothing."""
         ...
 
@@ -117,13 +117,13 @@ class Recorded:
         """Chains must carry the clip's future."""
         return True
 
-    def __call__(self, context: Frames, chunk: Frames, recorded: Frames, keys: RowKeys) -> Referred:
+    def __call__(self, context: Frames, chunk: Frames, recorded: Frames, keys: RowKeys) -> ReferenceOutput:
         """Compares with the recorded clip."""
         del keys
         n = context.shape[1]
         accept, score = self.gate(context, recorded[:, :n])
         target = recorded[:, n : n + chunk.shape[1]]
-        return Referred(target=target, clean_context=recorded[:, :n], accept=accept, score=score)
+        return ReferenceOutput(target=target, clean_context=recorded[:, :n], accept=accept, score=score)
 
 
 @struct.dataclass(kw_only=True)
@@ -143,13 +143,13 @@ class Projected:
         """Needs no recorded future."""
         return False
 
-    def __call__(self, context: Frames, chunk: Frames, recorded: Frames, keys: RowKeys) -> Referred:
+    def __call__(self, context: Frames, chunk: Frames, recorded: Frames, keys: RowKeys) -> ReferenceOutput:
         """Projects frame by frame."""
         del recorded, keys
         n = context.shape[1]
         window = self.project(jnp.concatenate([context, chunk], axis=1))
         accept, score = self.gate(context, window[:, :n])
-        return Referred(target=window[:, n:], clean_context=window[:, :n], accept=accept, score=score)
+        return ReferenceOutput(target=window[:, n:], clean_context=window[:, :n], accept=accept, score=score)
 
 
 @struct.dataclass(kw_only=True)
@@ -171,12 +171,12 @@ class Continued:
         """Needs no recorded future."""
         return False
 
-    def __call__(self, context: Frames, chunk: Frames, recorded: Frames, keys: RowKeys) -> Referred:
+    def __call__(self, context: Frames, chunk: Frames, recorded: Frames, keys: RowKeys) -> ReferenceOutput:
         """Decodes the context and simulates on."""
         del chunk, recorded
         clean, target, confidence = self.decode_and_run(context, keys)
         accept, score = self.gate(context, clean)
-        return Referred(
+        return ReferenceOutput(
             target=target, clean_context=clean, accept=accept & (confidence >= self.confidence), score=score
         )
 
@@ -205,7 +205,7 @@ class Denoised:
         """Needs no recorded future."""
         return False
 
-    def __call__(self, context: Frames, chunk: Frames, recorded: Frames, keys: RowKeys) -> Referred:
+    def __call__(self, context: Frames, chunk: Frames, recorded: Frames, keys: RowKeys) -> ReferenceOutput:
         """Adds noise and denoises the window of context and chunk."""
         del recorded
         n = context.shape[1]
@@ -215,4 +215,4 @@ class Denoised:
             clean = self.denoise(self.params, noisy, jnp.full(window.shape[0], level, window.dtype))
             noisy = clean + (lower / level) * (noisy - clean)
         accept, score = self.gate(context, clean[:, :n])
-        return Referred(target=clean[:, n:], clean_context=clean[:, :n], accept=accept, score=score)
+        return ReferenceOutput(target=clean[:, n:], clean_context=clean[:, :n], accept=accept, score=score)

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from flax import struct
 from jax import Array
 
-from recycle_jax.errors.rollout.references import Gate, Referred
+from recycle_jax.errors.rollout.references import Gate, ReferenceOutput
 from recycle_jax.generators.base import slide
 from recycle_jax.typing import Frames, RowKeys
 
@@ -31,18 +31,21 @@ class Shifted:
     """See the module docstring; all static.
 
     Attributes:
-        pull: share of its newest frames' displacement that a chain takes back, in [0, 1]; 0 lets chains run free.
+        reanchor_rate: share of its newest frames' displacement that a chain takes back, in [0, 1]; 0 lets chains run
+        free.
         floor: of equation (1), as a share of the largest magnitude, positive.
         gate: which cases are kept, by what is left between context and the moved recorded context.
     """
 
-    pull: float = struct.field(pytree_node=False, default=0.5)
+    reanchor_rate: float = struct.field(pytree_node=False, default=0.5)
     floor: float = struct.field(pytree_node=False, default=0.01)
     gate: Gate = struct.field(pytree_node=False, default=Gate())
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.pull <= 1.0:
-            raise ValueError(f"pull is {self.pull}, must be a share in [0, 1]: 0 lets chains run free")
+        if not 0.0 <= self.reanchor_rate <= 1.0:
+            raise ValueError(
+                f"reanchor_rate is {self.reanchor_rate}, must be a share in [0, 1]: 0 lets chains run free"
+            )
         if not self.floor > 0.0:
             raise ValueError(f"floor is {self.floor}, must be positive: frequencies that are not there have no phase")
 
@@ -51,7 +54,7 @@ class Shifted:
         """Chains must carry the clip's future."""
         return True
 
-    def __call__(self, context: Frames, chunk: Frames, recorded: Frames, keys: RowKeys) -> Referred:
+    def __call__(self, context: Frames, chunk: Frames, recorded: Frames, keys: RowKeys) -> ReferenceOutput:
         """Moves the recorded clip onto the context, and the newest frames towards the recorded clip."""
         del keys
         n, t = context.shape[1], chunk.shape[1]
@@ -59,8 +62,8 @@ class Shifted:
         clean_context = shift(recorded[:, :n], p)
         last = jnp.broadcast_to(p[:, -1:], (p.shape[0], t, 2))
         accept, score = self.gate(context, clean_context)
-        back = -self.pull * displacement_between(chunk, recorded[:, n : n + t], self.floor)
-        return Referred(
+        back = -self.reanchor_rate * displacement_between(chunk, recorded[:, n : n + t], self.floor)
+        return ReferenceOutput(
             target=shift(recorded[:, n : n + t], last),
             clean_context=clean_context,
             accept=accept,

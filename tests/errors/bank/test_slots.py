@@ -39,11 +39,11 @@ def test_age_windows():
 
 
 @hypothesis.given(st.integers(1, 40), st.integers(0, 40))
-def test_allowed_slots_are_those_that_may_hold_an_age_of_the_window(youngest, more):
+def test_allowed_slots_are_those_that_may_hold_an_age_of_the_window(min_age, more):
     ages = AgeSlots(starts=(1, 3, 4, 9, 17))
     slots = np.asarray(ages(jnp.zeros(81), jnp.arange(81)))
-    inside = np.unique(slots[youngest : youngest + more + 1])
-    mask = ages.allowed(youngest, jnp.asarray(youngest + more))
+    inside = np.unique(slots[min_age : min_age + more + 1])
+    mask = ages.allowed(min_age, jnp.asarray(min_age + more))
     np.testing.assert_array_equal(np.flatnonzero(mask), inside)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from recycle_jax.errors.one_step.inject import Errors, Gates, Open, inject
+from recycle_jax.errors.one_step.inject import Errors, Gates, GateSample, inject
 from recycle_jax.generators.base import Example
 
 pytestmark = pytest.mark.fast
@@ -74,7 +74,7 @@ def test_a_closed_gate_lets_nothing_through(poison):
     """Even where the error is not finite, and in the gradient too: 0 * Inf would be NaN."""
     example = example_of(3)
     error = jnp.asarray([poison, 0.5, poison])[:, None, None, None, None]
-    gates = Open(
+    gates = GateSample(
         data=jnp.asarray([False, True, False]),
         noise=jnp.asarray([False, False, False]),
         context=jnp.asarray([False, True, False]),
@@ -101,6 +101,6 @@ def test_a_closed_gate_lets_nothing_through(poison):
 def test_no_error_is_no_change():
     example = example_of(2)
     yes = jnp.ones(2, bool)
-    gates = Open(data=yes, noise=yes, context=yes, clean=~yes)
+    gates = GateSample(data=yes, noise=yes, context=yes, clean=~yes)
     out = inject(example, Errors(data=None, noise=None, context=None), gates)
     assert jax.tree.all(jax.tree.map(lambda a, b: a is b, out, example))

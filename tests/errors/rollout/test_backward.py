@@ -30,13 +30,13 @@ def doubling(context_frames=3, chunk_frames=1):
     return Predictor(network=network, context_frames=context_frames, chunk_frames=chunk_frames)
 
 
-def harvested(generator, steps, oldest=8, youngest=1):
+def harvested(generator, steps, max_age=8, min_age=1):
     """What each step makes of all rows, and its row that runs longest."""
-    harvest = Harvest(generator=generator, oldest=oldest, youngest=youngest)
+    harvest = Harvest(generator=generator, max_age=max_age, min_age=min_age)
     count = jnp.arange(generator.context_frames, dtype=jnp.float32)[None, :, None, None, None]
     clip = jnp.broadcast_to(count, (ROWS, generator.context_frames, *FRAME))
     fresh = harvest.start(Batch(clip=clip, domain=jnp.zeros(ROWS, jnp.int32)))
-    fresh = fresh.replace(limit=jnp.full(ROWS, oldest, jnp.int32))
+    fresh = fresh.replace(limit=jnp.full(ROWS, max_age, jnp.int32))
     chains, cases = fresh, []
     for step in range(steps):
         keys = jax.random.split(jax.random.key(step), ROWS)
@@ -71,7 +71,7 @@ def test_targets_are_real_up_to_the_age_that_the_module_names():
 
 
 def test_no_case_is_older_than_the_oldest_or_younger_than_the_youngest():
-    cases = harvested(doubling(), 4, oldest=3, youngest=2)
+    cases = harvested(doubling(), 4, max_age=3, min_age=2)
     assert [bool(write[0]) for _, write in cases] == [False, True, True, False]
 
 
@@ -94,7 +94,7 @@ def test_anchors_stay_in_front_of_what_is_turned_round():
 @pytest.mark.parametrize("chunk", [1, 2])
 def test_cases_go_through_the_harvest_program_into_a_bank(chunk):
     generator = doubling(3, chunk)
-    harvest, bank = Harvest(generator=generator, oldest=3), ErrorBank(capacity=64)
+    harvest, bank = Harvest(generator=generator, max_age=3), ErrorBank(capacity=64)
     batch = Batch(clip=jnp.zeros((ROWS, 3, *FRAME)), domain=jnp.zeros(ROWS, jnp.int32))
     program = make_harvest(harvest, bank, make_mesh(jax.devices()[:1]), 6)
     given = (harvest.start(jax.tree.map(jnp.copy, batch)), bank.init(harvest.entry(FRAME)), batch)

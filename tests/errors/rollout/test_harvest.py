@@ -51,7 +51,7 @@ def harvested(harvest, steps, reference=OPEN, rows=ROWS):
 @pytest.mark.parametrize("chunk", [1, 2])
 def test_a_perfect_generator_has_no_errors(chunk):
     """So the recorded frames are those of the same place, at every age."""
-    harvest = Harvest(generator=brightening(0.01, chunk_frames=chunk), oldest=5)
+    harvest = Harvest(generator=brightening(0.01, chunk_frames=chunk), max_age=5)
     for _, case, _ in harvested(harvest, 9):
         assert np.max(case.score) < 1e-10
         ahead = 0.01 * np.arange(1, chunk + 1)[None, :, None, None, None]
@@ -62,7 +62,7 @@ def test_a_perfect_generator_has_no_errors(chunk):
 
 @pytest.mark.parametrize("chunk", [1, 2])
 def test_ages_count_the_steps_behind_each_frame(chunk):
-    harvest = Harvest(generator=brightening(0.02, chunk_frames=chunk), oldest=4)
+    harvest = Harvest(generator=brightening(0.02, chunk_frames=chunk), max_age=4)
     for chains, case, write in harvested(harvest, 9):
         position = np.asarray(chains.position)
         back = -(np.arange(3)[::-1] // chunk)  # the newest chunk first
@@ -73,7 +73,7 @@ def test_ages_count_the_steps_behind_each_frame(chunk):
 
 
 def test_every_age_is_banked_and_none_beyond_the_oldest():
-    harvest = Harvest(generator=brightening(0.01), oldest=6, youngest=2)
+    harvest = Harvest(generator=brightening(0.01), max_age=6, min_age=2)
     newest = []
     for chains, case, write in harvested(harvest, 40):
         newest.extend(np.asarray(case.ages)[np.asarray(write), -1])
@@ -82,7 +82,7 @@ def test_every_age_is_banked_and_none_beyond_the_oldest():
 
 
 def test_limits_are_staggered_from_the_start_and_drawn_anew():
-    harvest = Harvest(generator=brightening(0.01), oldest=8, youngest=1)
+    harvest = Harvest(generator=brightening(0.01), max_age=8, min_age=1)
     steps = list(harvested(harvest, 12))
     np.testing.assert_array_equal(steps[0][0].limit, np.arange(1, 9))
     limits = np.stack([chains.limit for chains, _, _ in steps])
@@ -91,7 +91,7 @@ def test_limits_are_staggered_from_the_start_and_drawn_anew():
 
 
 def test_paced_chains_reach_the_oldest_age_where_the_generator_bears_it():
-    paced = Harvest(generator=brightening(0.01), oldest=8, paced=True)
+    paced = Harvest(generator=brightening(0.01), max_age=8, paced=True)
     limits = np.stack([chains.limit for chains, _, _ in harvested(paced, 80)])
     np.testing.assert_array_equal(limits[0], 1)
     assert np.all(limits[-1] >= 4) and limits.max() == 8
@@ -100,14 +100,14 @@ def test_paced_chains_reach_the_oldest_age_where_the_generator_bears_it():
 
 def test_paced_chains_stay_young_where_it_does_not():
     """Errors of 0.1 a step pass a gate of 0.25 rms to age 2; longer chains are lost and go half as far next."""
-    paced = Harvest(generator=brightening(0.11, context_frames=1), oldest=8, paced=True)
+    paced = Harvest(generator=brightening(0.11, context_frames=1), max_age=8, paced=True)
     strict = Recorded(gate=Gate(distance=0.25**2, mass=1e9))
     limits = np.stack([chains.limit for chains, _, _ in harvested(paced, 80, strict)])
     assert limits.max() <= 4 and limits[20:].mean() < 3.5
 
 
 def test_a_chain_past_its_limit_starts_on_a_fresh_clip():
-    harvest = Harvest(generator=brightening(0.02), oldest=3)
+    harvest = Harvest(generator=brightening(0.02), max_age=3)
     chains = [c for c, _, _ in harvested(harvest, 6)]
     for before, after in zip(chains, chains[1:], strict=False):
         over = np.asarray(before.position + 1 > before.limit)
@@ -119,7 +119,7 @@ def test_a_chain_past_its_limit_starts_on_a_fresh_clip():
 
 def test_a_lost_chain_is_counted_refused_and_started_anew():
     """Errors of 0.1 a step pass a gate of 0.15 rms at age 1 only."""
-    harvest = Harvest(generator=brightening(0.11, context_frames=1), oldest=8)
+    harvest = Harvest(generator=brightening(0.11, context_frames=1), max_age=8)
     strict = Recorded(gate=Gate(distance=0.15**2, mass=1e9))
     positions, lost = [], []
     for chains, case, write in harvested(harvest, 5, strict):
@@ -131,7 +131,7 @@ def test_a_lost_chain_is_counted_refused_and_started_anew():
 
 
 def test_cases_fit_the_bank_that_is_made_for_them():
-    harvest = Harvest(generator=brightening(0.02, context_frames=2, chunk_frames=2), oldest=4)
+    harvest = Harvest(generator=brightening(0.02, context_frames=2, chunk_frames=2), max_age=4)
     entry = harvest.entry(FRAME)
     bank = ErrorBank(shards=2, capacity=16)
     state = bank.init(entry)
@@ -147,16 +147,16 @@ def test_cases_fit_the_bank_that_is_made_for_them():
     assert set(np.asarray(stored.domain)[filled]) <= set(range(ROWS))
 
 
-@pytest.mark.parametrize("ages", [{"oldest": 0}, {"oldest": 4, "youngest": 5}, {"youngest": 0}])
+@pytest.mark.parametrize("ages", [{"max_age": 0}, {"max_age": 4, "min_age": 5}, {"min_age": 0}])
 def test_ages_must_be_in_order(ages):
     with pytest.raises(
-        ValueError, match="youngest=.* oldest=.*: need 1 <= youngest <= oldest, so use youngest=1 .* or raise oldest"
+        ValueError, match="min_age=.* max_age=.*: need 1 <= youngest <= oldest, so use min_age=1 .* or raise oldest"
     ):
         dataclasses.replace(Harvest(generator=brightening(0.01)), **ages)
 
 
 def test_clips_are_as_long_as_the_reference_needs():
-    harvest = Harvest(generator=brightening(0.01, context_frames=3, chunk_frames=2), oldest=4)
+    harvest = Harvest(generator=brightening(0.01, context_frames=3, chunk_frames=2), max_age=4)
     assert harvest.clip_frames(Recorded()) == 3 + 5 * 2 + 1
 
 
@@ -167,7 +167,7 @@ def test_a_chain_rolls_out_under_the_condition_of_its_clip_and_banks_it():
         return context[:, -1:] + condition["slope"][:, None, None, None, :]
 
     generator = Predictor(network=Network(init=lambda key: {}, apply=apply), context_frames=2)
-    harvest = Harvest(generator=generator, oldest=3)
+    harvest = Harvest(generator=generator, max_age=3)
     slope = jnp.arange(ROWS, dtype=jnp.float32)[:, None] / 1000.0
     time = jnp.arange(harvest.clip_frames(OPEN), dtype=jnp.float32)[None, :, None, None, None]
     clip = jnp.broadcast_to(slope[:, :, None, None, None] * time, (ROWS, time.shape[1], *FRAME))
@@ -187,13 +187,13 @@ def test_a_chain_rolls_out_under_the_condition_of_its_clip_and_banks_it():
     np.testing.assert_allclose(pace, told, atol=1e-4)
 
 
-@pytest.mark.parametrize(("within", "banked"), [(None, 4), (4.5, 2), (1.0, 0)])
-def test_a_chain_farther_away_than_a_displacement_is_lost(within, banked):
+@pytest.mark.parametrize(("max_displacement_px", "banked"), [(None, 4), (4.5, 2), (1.0, 0)])
+def test_a_chain_farther_away_than_a_displacement_is_lost(max_displacement_px, banked):
     """A ramp of .02 a pixel, a generator that stands still under .03 a frame: off by .03 n, and a pixel makes .014."""
     ramp = 0.02 * jnp.arange(4.0)
     frames = -1.0 + 0.03 * jnp.arange(16.0)[None, :, None, None, None] + ramp[None, None, None, :, None]
     clip = jnp.broadcast_to(frames, (ROWS, 16, 4, 4, 1))
-    harvest = Harvest(generator=brightening(0.0, context_frames=1), oldest=4, within=within)
+    harvest = Harvest(generator=brightening(0.0, context_frames=1), max_age=4, max_displacement_px=max_displacement_px)
     fresh = dataclasses.replace(
         harvest.start(Batch(clip=clip, domain=jnp.zeros(ROWS, jnp.int32))), limit=jnp.full(ROWS, 99, jnp.int32)
     )
@@ -207,4 +207,4 @@ def test_a_chain_farther_away_than_a_displacement_is_lost(within, banked):
 
 def test_no_displacement_at_all_is_refused():
     with pytest.raises(ValueError, match="within is 0"):
-        Harvest(generator=brightening(0.0), within=0.0)
+        Harvest(generator=brightening(0.0), max_displacement_px=0.0)

@@ -27,8 +27,14 @@ def walking(frames, late=0.0, fading=0.0):
     return jnp.broadcast_to((1.0 - fading) * (clip + 1.0) - 1.0, (ROWS, frames, SIZE, SIZE, 1))
 
 
-def refer(shown, pull=0.25, brake=None, carried=0.0):
-    reference = Registered(registration=EXACT, pull=pull, brake=brake, carried=carried, gate=OPEN)
+def refer(shown, reanchor_rate=0.25, velocity_damping=None, velocity_carry=0.0):
+    reference = Registered(
+        registration=EXACT,
+        reanchor_rate=reanchor_rate,
+        velocity_damping=velocity_damping,
+        velocity_carry=velocity_carry,
+        gate=OPEN,
+    )
     return reference(shown[:, :CONTEXT], shown[:, CONTEXT : CONTEXT + 1], walking(CONTEXT + 2), None)
 
 
@@ -45,26 +51,26 @@ def test_a_displaced_rollout_is_continued_from_where_it_is():
     np.testing.assert_array_equal(referred.accept, True)
 
 
-@pytest.mark.parametrize("carried", [0.0, 0.5, 1.0])
-def test_the_target_goes_on_at_the_contexts_own_speed_as_far_as_it_is_carried(carried):
+@pytest.mark.parametrize("velocity_carry", [0.0, 0.5, 1.0])
+def test_the_target_goes_on_at_the_contexts_own_speed_as_far_as_it_is_carried(velocity_carry):
     start, slower = walking(1), walking(1, late=0.5)
     context = jnp.concatenate([start, walking(2, late=0.5)[:, 1:]], axis=1)
     shown = jnp.concatenate([context, slower], axis=1)
-    referred = refer(shown, carried=carried)
-    assert away(referred.target, walking(CONTEXT + 1, late=0.5 + 0.5 * carried)[:, CONTEXT:]) < 0.005
-    others = [late for late in (0.5, 0.75, 1.0) if late != 0.5 + 0.5 * carried]
+    referred = refer(shown, velocity_carry=velocity_carry)
+    assert away(referred.target, walking(CONTEXT + 1, late=0.5 + 0.5 * velocity_carry)[:, CONTEXT:]) < 0.005
+    others = [late for late in (0.5, 0.75, 1.0) if late != 0.5 + 0.5 * velocity_carry]
     assert min(away(referred.target, walking(CONTEXT + 1, late=late)[:, CONTEXT:]) for late in others) > 0.005
 
 
 def test_a_share_that_is_none_is_refused():
     with pytest.raises(ValueError, match=r"carried is 1\.5"):
-        Registered(carried=1.5)
+        Registered(velocity_carry=1.5)
 
 
 def test_one_frame_has_no_speed_to_carry():
     clip = walking(2)
     with pytest.raises(ValueError, match="a context of 1 frame shows no speed"):
-        Registered(carried=0.5)(clip[:, :1], clip[:, 1:], walking(3), None)
+        Registered(velocity_carry=0.5)(clip[:, :1], clip[:, 1:], walking(3), None)
 
 
 def test_a_faded_rollout_is_continued_bright():
@@ -72,20 +78,20 @@ def test_a_faded_rollout_is_continued_bright():
     assert away(referred.target, walking(CONTEXT + 1, late=0.5)[:, CONTEXT:]) < 0.01
 
 
-@pytest.mark.parametrize(("pull", "late"), [(0.0, 1.0), (0.5, 0.5), (1.0, 0.0)])
-def test_the_chain_goes_on_with_its_errors_but_less_displaced(pull, late):
+@pytest.mark.parametrize(("reanchor_rate", "late"), [(0.0, 1.0), (0.5, 0.5), (1.0, 0.0)])
+def test_the_chain_goes_on_with_its_errors_but_less_displaced(reanchor_rate, late):
     shown = walking(CONTEXT + 1, late=1.0, fading=0.1)
-    referred = refer(shown, pull=pull)
+    referred = refer(shown, reanchor_rate=reanchor_rate)
     assert away(referred.go_on[:, -1:], walking(CONTEXT + 1, late=late, fading=0.1)[:, CONTEXT:]) < 0.02
     np.testing.assert_allclose(referred.go_on[:, :-1], shown[:, 1:CONTEXT], atol=1e-6, err_msg="moved a second time")
 
 
-@pytest.mark.parametrize("brake", [0.0, 0.4, 1.0])
-def test_a_brake_keeps_the_rest_of_a_wrong_speed(brake):
+@pytest.mark.parametrize("velocity_damping", [0.0, 0.4, 1.0])
+def test_a_brake_keeps_the_rest_of_a_wrong_speed(velocity_damping):
     """The newest frames are 0.6 and then 1.0 frames late: the slip of 0.4 fades by the brake, lateness by the pull."""
     shown = jnp.concatenate([walking(CONTEXT, late=0.6), walking(CONTEXT + 1, late=1.0)[:, CONTEXT:]], axis=1)
-    go_on = refer(shown, pull=0.5, brake=brake).go_on
-    late = [0.5 - 0.4 * (1.0 - brake), 0.5]
+    go_on = refer(shown, reanchor_rate=0.5, velocity_damping=velocity_damping).go_on
+    late = [0.5 - 0.4 * (1.0 - velocity_damping), 0.5]
     for frame, lateness in enumerate(late):
         wanted = walking(CONTEXT + 1, late=lateness)[:, 1 + frame : 2 + frame]
         assert away(go_on[:, frame : frame + 1], wanted) < 0.012
@@ -111,11 +117,11 @@ def slow(step):
     return Predictor(network=Network(init=lambda key: {}, apply=apply), context_frames=CONTEXT)
 
 
-@pytest.mark.parametrize(("pull", "behind"), [(0.0, 16 * 0.1), (0.5, 0.1), (0.25, 0.3)])
-def test_pull_holds_displacement_at_its_share(pull, behind):
+@pytest.mark.parametrize(("reanchor_rate", "behind"), [(0.0, 16 * 0.1), (0.5, 0.1), (0.25, 0.3)])
+def test_pull_holds_displacement_at_its_share(reanchor_rate, behind):
     """A generator that loses a third of every step: free chains fall behind, pulled ones stay in reach."""
-    harvest = Harvest(generator=slow(SPEED - 0.1), oldest=16)
-    reference = Registered(registration=EXACT, pull=pull, gate=OPEN)
+    harvest = Harvest(generator=slow(SPEED - 0.1), max_age=16)
+    reference = Registered(registration=EXACT, reanchor_rate=reanchor_rate, gate=OPEN)
     clip = walking(harvest.clip_frames(reference))
     fresh = harvest.start(Batch(clip=clip, domain=jnp.zeros(ROWS, jnp.int32)))
     chains = harvest.start(Batch(clip=clip, domain=jnp.zeros(ROWS, jnp.int32))).replace(limit=jnp.full(ROWS, 16))
@@ -128,7 +134,7 @@ def test_pull_holds_displacement_at_its_share(pull, behind):
     assert 9.0 + SPEED * (CONTEXT - 1 + 16) - x == pytest.approx(behind, abs=0.12)
 
 
-@pytest.mark.parametrize("name", ["pull", "brake"])
+@pytest.mark.parametrize("name", ["reanchor_rate", "velocity_damping"])
 def test_pull_and_brake_are_shares(name):
     with pytest.raises(ValueError, match=f"{name} is 1.5"):
         Registered(**{name: 1.5})

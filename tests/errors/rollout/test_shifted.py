@@ -22,8 +22,8 @@ def walk(start=8.0, fading=0.0):
     return (1.0 - fading) * (clip + 1.0) - 1.0
 
 
-def refer(shown, pull=0.0, gate=OPEN):
-    reference = Shifted(pull=pull, gate=gate)
+def refer(shown, reanchor_rate=0.0, gate=OPEN):
+    reference = Shifted(reanchor_rate=reanchor_rate, gate=gate)
     return reference(shown[:, :CONTEXT], shown[:, CONTEXT : CONTEXT + 1], walk(), None)
 
 
@@ -55,9 +55,9 @@ def test_a_faded_rollout_is_continued_bright():
     )
 
 
-@pytest.mark.parametrize(("pull", "off"), [(0.0, 2.0), (0.5, 1.0), (1.0, 0.0)])
-def test_the_chain_takes_back_its_share(pull, off):
-    newest = refer(walk(10.0), pull=pull).go_on[:, -1:]
+@pytest.mark.parametrize(("reanchor_rate", "off"), [(0.0, 2.0), (0.5, 1.0), (1.0, 0.0)])
+def test_the_chain_takes_back_its_share(reanchor_rate, off):
+    newest = refer(walk(10.0), reanchor_rate=reanchor_rate).go_on[:, -1:]
     p = displacement_between(newest, walk()[:, CONTEXT : CONTEXT + 1], 0.01)
     np.testing.assert_allclose(p[0, 0], [0.0, off], atol=0.2)
 
@@ -88,7 +88,7 @@ def test_it_compiles_for_a_batch():
     assert call(shown).target.shape == (2, 1, SIZE, SIZE, 1)
 
 
-@pytest.mark.parametrize(("values", "word"), [({"pull": 1.5}, "pull"), ({"floor": 0.0}, "floor")])
+@pytest.mark.parametrize(("values", "word"), [({"reanchor_rate": 1.5}, "reanchor_rate"), ({"floor": 0.0}, "floor")])
 def test_bad_settings_are_refused(values, word):
     with pytest.raises(ValueError, match=word):
         Shifted(**values)

@@ -4,10 +4,10 @@ import dataclasses
 
 import numpy as np
 
-from experiments.comparison.builders import draws_nothing, flows_only
+from experiments.comparison.builders import flows_only, is_deterministic
 from experiments.comparison.method import Method
 from experiments.comparison.model_selection import best_of, choose
-from experiments.comparison.runner import Contest, refusals
+from experiments.comparison.runner import Comparison, refusals
 
 SEEDS = (100, 101)
 
@@ -23,7 +23,7 @@ PLACES = (Place("balls", "predictor"), Place("balls", "flow"))
 
 def contest(**methods):
     table = {name.replace("__", "="): method for name, method in methods.items()}
-    return Contest(
+    return Comparison(
         experiment="e", preset="p", question="?", command="c", methods=tuple(table), seeds=SEEDS, table=table
     )
 
@@ -59,7 +59,7 @@ def test_a_family_waits_for_all_its_cells():
 
 
 def test_places_that_a_method_cannot_serve_are_not_waited_for():
-    asked = contest(resampling__a=Method(run=lambda job: job.base, refuses=lambda arena: "no" * (arena.kind != "flow")))
+    asked = contest(resampling__a=Method(run=lambda job: job.base, refuses=lambda task: "no" * (task.kind != "flow")))
     exits = {key: value for key, value in everywhere("resampling=a", [7.0]).items() if key[2] == "flow"}
     assert choose(asked, PLACES, cells(exits)) == {"resampling": "resampling=a"}
     assert "noise levels" in flows_only(PLACES[0]) and flows_only(PLACES[1]) == ""
@@ -68,7 +68,7 @@ def test_places_that_a_method_cannot_serve_are_not_waited_for():
 
 def test_a_setting_shares_its_twins_cells_where_it_does_not_differ():
     """Cooled flows last longer; on predictors there is no temperature, and the twin stands for both."""
-    flow = Method(run=lambda job: job.base, refuses=draws_nothing, twin="noise=a")
+    flow = Method(run=lambda job: job.base, refuses=is_deterministic, twin="noise=a")
     asked = contest(noise__a=plain(), noise__b=flow)
     exits = everywhere("noise=a", [10.0]) | {("noise=b", "balls", "flow", seed): [30.0] for seed in SEEDS}
     assert choose(asked, PLACES, cells(exits)) == {"noise": "noise=b"}

@@ -8,7 +8,7 @@ from experiments.comparison import phases
 
 
 @pytest.fixture
-def arena(monkeypatch):
+def task(monkeypatch):
     """An update costs 1, a harvest 10, and the extra budget is 1,000."""
     for name, price in {
         "extra_flops": 1000.0,
@@ -23,11 +23,11 @@ def arena(monkeypatch):
 
 
 @pytest.mark.parametrize("until, harvests", [(0, 34), (40, 2), (41, 3), (5000, 34)])
-def test_a_bank_that_grows_stale_pays_for_its_own_harvests_only(arena, until, harvests):
+def test_a_bank_that_grows_stale_pays_for_its_own_harvests_only(task, until, harvests):
     recycling = SimpleNamespace(
         chains=8, harvest_steps=2, harvest_every=20, bank=lambda: None, policy=lambda *args: None
     )
-    updates = phases._updates_within(arena, recycling, 0.0, until)
-    train, harvest = phases._recycling_flops(arena, recycling, updates, 0.0, until)
+    updates = phases._updates_within(task, recycling, 0.0, until)
+    train, harvest = phases._recycling_flops(task, recycling, updates, 0.0, until)
     assert harvest == 10.0 * harvests
     assert train + harvest == pytest.approx(1000.0, abs=10.0), "the whole budget is spent, whoever harvests"

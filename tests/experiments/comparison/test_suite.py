@@ -68,7 +68,7 @@ def test_what_is_taken_apart_is_the_chosen_recipe():
     flow = RectifiedFlow(network=Network(init=lambda key: {}, apply=None), context_frames=2)
     config = Config()
     job = Job(
-        arena=Place("balls", "flow", generator=flow, choices=config.choices, recycling=config.recycling),
+        task=Place("balls", "flow", generator=flow, choices=config.choices, recycling=config.recycling),
         start=lambda: None,
         seed=0,
         observing=None,
@@ -76,9 +76,9 @@ def test_what_is_taken_apart_is_the_chosen_recipe():
         base_after=None,
     )
     seen = []
-    spy = Method(run=lambda job: seen.append(job.arena) or Trained(params={}, cost=Cost()))
+    spy = Method(run=lambda job: seen.append(job.task) or Trained(params={}, cost=Cost()))
     trained = in_recipe(spy, begins=1.0, temperature=0.5).run(job)
-    assert (seen[0].choices.brake, seen[0].choices.flow_brake) == (None, None)
+    assert (seen[0].choices.velocity_damping, seen[0].choices.flow_velocity_damping) == (None, None)
     assert seen[0].generator == trained.generator == dataclasses.replace(flow, temperature=0.5)
     in_recipe(spy, begins=1.0, temperature=0.5, own_level=0.25).run(job)
     assert seen[1].generator == Provenance(inner=dataclasses.replace(flow, temperature=0.5), own_level=0.25)
@@ -91,7 +91,7 @@ def test_the_chosen_setting_is_the_recipe_with_its_defaults():
     """What `as_it_is` makes of an arena is `histories.recycle()` and nothing else, its rate included."""
     network = Network(init=lambda key: {}, apply=None)
     seen, usual = [], recycle()
-    spy = Method(run=lambda job: seen.append(job.arena) or Trained(params={}, cost=Cost()))
+    spy = Method(run=lambda job: seen.append(job.task) or Trained(params={}, cost=Cost()))
     makers = {"predictor": Predictor, "flow": RectifiedFlow}
     for kind, maker in makers.items():
         config = Config()
@@ -99,7 +99,7 @@ def test_the_chosen_setting_is_the_recipe_with_its_defaults():
         shared = {"generator": generator, "choices": config.choices, "recycling": config.recycling}
         place = Place("balls", kind, budget=config.budget, **shared)
         none = {"start": lambda: None, "base_of": None, "base_after": lambda *_, **rate: None}
-        job = Job(arena=place, seed=0, observing=None, **none)
+        job = Job(task=place, seed=0, observing=None, **none)
         as_it_is(spy, begins=1.0, temperature=usual.temperature).run(job)
         assert seen[-1].recycling == usual.recycling and registered(seen[-1]) == usual.reference
         rates = {"base_rate": usual.learning_rate, "tune_rate": usual.learning_rate}
@@ -114,7 +114,7 @@ def test_a_remedy_that_begins_early_costs_the_same():
     trained = Trained(params={}, cost=Cost(updates=500))
     asked = []
     job = Job(
-        arena=place,
+        task=place,
         start=lambda: None,
         seed=0,
         observing=None,
@@ -124,32 +124,32 @@ def test_a_remedy_that_begins_early_costs_the_same():
     begun = beginning_at(job, 0.5)
     assert asked == [], "nobody has asked for a B yet"
     assert begun.base is begun.base is trained and asked == [(500, TeacherForcing())]
-    assert begun.arena.budget.base * (1.0 + begun.arena.budget.extra) == pytest.approx(1450.0)
+    assert begun.task.budget.base * (1.0 + begun.task.budget.extra) == pytest.approx(1450.0)
     assert beginning_at(job, 1.0) is job, "the whole B is there already"
     seen = []
     spy = Method(run=lambda job: seen.append(job) or Trained(params={}, cost=Cost()))
-    early(cold(spy)).run(dataclasses.replace(job, arena=dataclasses.replace(place, generator="a predictor")))
-    assert seen[-1].base is trained and seen[-1].arena.budget == begun.arena.budget
-    assert seen[-1].arena.generator == "a predictor", "which draws nothing anyway"
+    early(cold(spy)).run(dataclasses.replace(job, task=dataclasses.replace(place, generator="a predictor")))
+    assert seen[-1].base is trained and seen[-1].task.budget == begun.task.budget
+    assert seen[-1].task.generator == "a predictor", "which draws nothing anyway"
 
 
 def test_a_remedy_at_another_rate_differs_in_nothing_else():
     """B, or what is in its place, is trained at that rate too, once it is asked for; or not, where only ours is."""
     place, asked = Place("balls", "predictor", budget=Budget(base=1000)), []
     after = lambda *what, **more: asked.append((*what, more))  # noqa: E731
-    job = Job(arena=place, start=lambda: "slow", seed=0, observing=None, base_of=None, base_after=after)
+    job = Job(task=place, start=lambda: "slow", seed=0, observing=None, base_of=None, base_after=after)
     seen = []
     spy = Method(run=lambda job: seen.append(job) or Trained(params={}, cost=Cost()), refuses=flows_only, setting="x")
     faster, later = at_rate(spy), recycling_at(spy)
     faster.run(job)
     budget = dataclasses.replace(place.budget, base_rate=FAST, tune_rate=FAST)
-    assert seen[0].arena == dataclasses.replace(place, budget=budget) and asked == []
+    assert seen[0].task == dataclasses.replace(place, budget=budget) and asked == []
     assert seen[0].base is None and asked == [(1000, TeacherForcing(), {"rate": FAST})]
     assert beginning_at(seen[0], 0.5).base is None and asked[1:] == [(500, TeacherForcing(), {"rate": FAST})]
     same = {"arena": place, "start": job.start, "base_after": after}
     assert vars(dataclasses.replace(seen[0], **same)) == vars(job)
     later.run(job)
-    assert seen[1].arena.budget == dataclasses.replace(place.budget, tune_rate=FAST) and seen[1].base == "slow"
+    assert seen[1].task.budget == dataclasses.replace(place.budget, tune_rate=FAST) and seen[1].base == "slow"
     assert dataclasses.replace(faster, run=spy.run) == dataclasses.replace(later, run=spy.run) == spy
     assert {"b_plus:fast", "relay_early:fast"} <= COMPARED
 
@@ -168,7 +168,7 @@ def test_a_relay_takes_the_place_of_b():
         recycling=config.recycling,
     )
     job = Job(
-        arena=place,
+        task=place,
         start=lambda: Trained(params={}, cost=Cost()),
         seed=0,
         observing=None,
@@ -177,7 +177,7 @@ def test_a_relay_takes_the_place_of_b():
     )
     spy = Method(run=lambda job: job.base)
     in_recipe(spy, temperature=0.0).run(job)
-    assert asked == [(500, RELAYED.first)] and asked[0][1] == Relay(oldest=8, capacity=2048)
+    assert asked == [(500, RELAYED.first)] and asked[0][1] == Relay(max_age=8, capacity=2048)
     with pytest.raises(ValueError, match="Pushforward costs 1.33 of teacher forcing's"):
         beginning_at(job, 0.5, Pushforward(steps=1))
 
