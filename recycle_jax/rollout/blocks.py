@@ -1,0 +1,157 @@
+"""Rollouts block by block: any length from a few compiled programs, in constant memory.
+
+A block is some steps of a generator in one compiled call. Blocks have 32 steps; what is left over at the end is made
+of blocks of 16, 8, 4, 2 and 1, so that rollouts of any length share at most six programs. Programs are kept by
+generator, block length and shapes: a second rollout of the same shapes compiles nothing. Step and row are folded into
+the keys of every draw, so that a rollout does not depend on how it is cut into blocks.
+"""
+
+import functools
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.sharding import Mesh
+
+from recycle_jax.generators.base import Generator
+from recycle_jax.rollout.scan import rollout_keys
+from recycle_jax.sharding import ROLES, make_mesh, place
+from recycle_jax.typing import Frames, Params, PRNGKey, PyTree
+
+BLOCK = 32
+"""Steps of the longest block."""
+
+
+def blocks(
+    generator: Generator,
+    params: Params,
+    start: Any,
+    steps: int | None,
+    key: PRNGKey,
+    *,
+    condition: PyTree = None,
+    mesh: Mesh | None = None,
+) -> Iterator[Frames]:
+    """Yields the frames of a rollout, `[b, n * chunk_frames, h, w, c]` a block of `n` steps, on the devices.
+
+    Args:
+        generator: who generates.
+        params: its parameters.
+        start: `[b, t, h, w, c]` real frames, at least `context_frames`; floats, or uint8 in 0..255.
+        steps: how many, None for no end.
+        key: one key; rows and steps are folded in.
+        condition: per-row pytree for the network, or None.
+        mesh: of the devices to use, all by default; rows are split over as many of them as divide their number.
+
+    Raises:
+        ValueError: if the start cannot be one of this generator's.
+        TypeError: if the generator lacks a method.
+    """
+    context = checked_start(generator, start)
+    rows = context.shape[0]
+    mesh = _dividing(make_mesh() if mesh is None else mesh, rows)
+    context, condition = place((context, condition), mesh, ROLES.rows)
+    params = place(params, mesh, ROLES.params)
+    static = _Static(generator)
+    carry = _begin(static, params, context, condition)
+    done = 0
+    while steps is None or done < steps:
+        count = BLOCK if steps is None else min(BLOCK, 1 << (steps - done).bit_length() - 1)
+        carry, frames = _block(static, params, carry, key, jnp.int32(done), condition, count, rows)
+        done += count
+        yield frames
+
+
+def checked_start(generator: Generator, start: Any) -> Frames:
+    """The newest `context_frames` frames of a start, as floats.
+
+    Raises:
+        ValueError: if it is not `[b, t, h, w, c]`, too short, or of a dtype that frames cannot have.
+        TypeError: if the generator lacks a method of `Generator`.
+    """
+    require_generator(generator)
+    start = start if isinstance(start, jax.Array) else np.asarray(start)
+    if start.ndim != 5:
+        raise ValueError(
+            f"the start has shape {start.shape}, but [rows, frames, height, width, channels] is needed: a single clip "
+            "[t, h, w, c] becomes one row by start[None]"
+        )
+    if start.shape[1] < generator.context_frames:
+        raise ValueError(
+            f"the start has {start.shape[1]} frames, but the generator is conditioned on context_frames = "
+            f"{generator.context_frames}: give at least as many"
+        )
+    start = start[:, -generator.context_frames :]
+    if start.dtype == np.uint8:
+        return jnp.asarray(start, jnp.float32) / 127.5 - 1.0
+    if not jnp.issubdtype(start.dtype, jnp.floating):
+        raise ValueError(
+            f"the start is {start.dtype}, but frames are floats in the range of the training clips, or uint8 in 0..255: "
+            "convert it"
+        )
+    # A copy: blocks donate their carry, which may be this very array.
+    return jnp.array(start, jnp.float32 if start.dtype == np.float64 else start.dtype)
+
+
+def require_generator(generator: Any) -> None:
+    """Raises a TypeError that lists what a generator lacks."""
+    names = ("context_frames", "chunk_frames", "calls_per_step", "init", "corruption", "fit", "to_error", "begin", "step")
+    lacking = [name for name in names if not hasattr(generator, name)]
+    if lacking:
+        raise TypeError(
+            f"{type(generator).__name__} is no generator: it lacks {', '.join(lacking)}; wrap a network in "
+            "rj.Predictor or rj.RectifiedFlow, or write the methods of rj.Generator"
+        )
+
+
+class _Static:
+    """A generator as a static argument: equal generators share a program; one without a hash is known by identity."""
+
+    def __init__(self, generator: Generator):
+        self.generator = generator
+        try:
+            self.key: Any = (type(generator), hash(generator))
+        except TypeError:
+            self.key = id(generator)
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Static) or self.key != other.key:
+            return False
+        return self.generator is other.generator or bool(self.generator == other.generator)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _begin(static: _Static, params: Params, context: Frames, condition: PyTree) -> PyTree:
+    return static.generator.begin(params, context, condition)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 6, 7), donate_argnums=2)
+def _block(
+    static: _Static,
+    params: Params,
+    carry: PyTree,
+    key: PRNGKey,
+    first: Array,
+    condition: PyTree,
+    count: int,
+    rows: int,
+) -> tuple[PyTree, Frames]:
+    def body(carry: PyTree, step: Array) -> tuple[PyTree, Frames]:
+        return static.generator.step(params, carry, rollout_keys(key, step, rows), condition)
+
+    carry, chunks = jax.lax.scan(body, carry, first + jnp.arange(count, dtype=jnp.int32))
+    frames = jnp.moveaxis(chunks, 0, 1)
+    return carry, frames.reshape(rows, count * chunks.shape[2], *chunks.shape[3:])
+
+
+def _dividing(mesh: Mesh, rows: int) -> Mesh:
+    """The mesh, or its first devices where their number does not divide the rows."""
+    count = math.gcd(mesh.size, rows)
+    return mesh if count == mesh.size else make_mesh(list(mesh.devices.flat[:count]))
