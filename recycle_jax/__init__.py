@@ -40,4 +40,3 @@ from recycle_jax.training.loop import Schedule as Schedule
 from recycle_jax.training.phases import Adam as Adam
 from recycle_jax.training.phases import recycle_phase as recycle_phase
 from recycle_jax.training.phases import train_phase as train_phase
-from recycle_jax.version import __version__ as __version__

@@ -23,7 +23,6 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 BASE = {"extras", "typing", "batch", "rng", "sharding", "flow_matching"}
 MAY_IMPORT = {
     "extras": set(),
-    "version": set(),
     "typing": set(),
     "batch": {"typing"},
     "rng": {"typing"},
