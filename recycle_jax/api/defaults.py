@@ -1,5 +1,6 @@
 """What `train` and `recycle` choose where they are not told: learning rates, ages, sources."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -49,8 +50,8 @@ def as_source(clips: ClipSource | Sequence[np.ndarray]) -> ClipSource:
     if isinstance(clips, Sequence) and not isinstance(clips, str) and all(hasattr(clip, "shape") for clip in clips):
         return from_arrays(clips)
     raise TypeError(
-        f"clips is a {type(clips).__name__}: give a list of arrays [t, h, w, c], or a source made by rj.data.load_folder, "
-        "rj.data.load_tfds or rj.data.from_arrays"
+        f"clips is a {type(clips).__name__}: give a list of arrays [t, h, w, c], or a source made by "
+        "rj.data.load_folder, rj.data.load_tfds or rj.data.from_arrays"
     )
 
 
@@ -66,7 +67,7 @@ def fitting(recycling: Recycling, generator: Generator, reference: Reference, so
     for age in range(recycling.max_age, 0, -1):
         harvest = Harvest(generator=generator, max_age=age, min_age=min(1, age))
         if harvest.clip_frames(reference) <= longest:
-            return recycling if age == recycling.max_age else _with_age(recycling, age)
+            return recycling if age == recycling.max_age else dataclasses.replace(recycling, max_age=age)
     raise ValueError(
         f"the longest clip has {longest} frames, but a rollout of one step and its reference need "
         f"{Harvest(generator=generator, max_age=1).clip_frames(reference)}: bring longer clips, or lower their stride"
@@ -79,9 +80,3 @@ def max_frames(source: ClipSource) -> int | None:
     if lengths is None:
         return None
     return (int(np.max(lengths)) - 1) // int(getattr(source, "stride", 1)) + 1
-
-
-def _with_age(recycling: Recycling, age: int) -> Recycling:
-    import dataclasses
-
-    return dataclasses.replace(recycling, max_age=age)

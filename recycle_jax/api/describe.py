@@ -46,7 +46,9 @@ def describe(value: Any, where: str = "generator") -> Any:
         return {"array": list(value.shape), "dtype": str(value.dtype)}
     if callable(value):
         return {"import": import_path(value, where)}
-    raise ValueError(f"{where} is a {type(value).__name__}, which cannot be saved: make it a number, a text or a dataclass")
+    raise ValueError(
+        f"{where} is a {type(value).__name__}, which cannot be saved: make it a number, a text or a dataclass"
+    )
 
 
 def rebuild(record: Any) -> Any:
@@ -85,8 +87,8 @@ def import_path(value: Callable[..., Any], where: str) -> str:
     module = _script_name() if module == "__main__" else module
     if not module or not name or "<" in name:
         raise ValueError(
-            f"{where} is {name or value!r}, which has no import path, so that another program could not find it: define it "
-            "at the top of a module (a file) and pass keyword arguments where it needs settings, or save the "
+            f"{where} is {name or value!r}, which has no import path, so that another program could not find it: "
+            "define it at the top of a module (a file) and pass keyword arguments where it needs settings, or save the "
             "parameters alone with save(None, params, folder)"
         )
     return f"{module}:{name}"
@@ -134,7 +136,8 @@ def _describe_fields(value: Any, where: str) -> dict[str, Any]:
 def _script_name() -> str:
     """The module that the running script would be imported as; empty in a notebook or an interactive session."""
     main = sys.modules["__main__"]
-    if getattr(main, "__spec__", None) is not None:
-        return str(main.__spec__.name)
+    spec = getattr(main, "__spec__", None)
+    if spec is not None:
+        return str(spec.name)
     file = getattr(main, "__file__", None)
     return Path(file).stem if file else ""

@@ -15,7 +15,6 @@ from jax.sharding import Mesh
 
 from recycle_jax.generators.base import Generator
 from recycle_jax.io.progress import progress
-from recycle_jax.io.video import Mp4Writer
 from recycle_jax.rollout.blocks import blocks
 from recycle_jax.rollout.scan import steps_of
 from recycle_jax.typing import Frames, Params, PyTree
@@ -63,7 +62,7 @@ def iterate(
     condition: PyTree = None,
     mesh: Mesh | None = None,
 ) -> Iterator[Frames]:
-    """Yields the frames of a rollout without end, some at a time, `[b, n, h, w, c]`; see `rollout` for the arguments."""
+    """Yields the frames of a rollout without end, some at a time, `[b, n, h, w, c]`; arguments as in `rollout`."""
     return blocks(generator, params, start, None, jax.random.key(seed), condition=condition, mesh=mesh)
 
 
@@ -114,6 +113,8 @@ def stream(
         ImportError: without the extra `video`, with the command that installs it.
         OSError: unwritable or full disk, with the remedy.
     """
+    from recycle_jax.io.video import Mp4Writer  # an extra
+
     steps, began, written = _steps(generator, frames), time.perf_counter(), 0
     made = blocks(generator, params, start, steps, jax.random.key(seed), condition=condition, mesh=mesh)
     with Mp4Writer(to, fps=fps) as writer, progress(f"streaming to {os.fspath(to)}", frames) as advance:

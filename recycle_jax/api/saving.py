@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
+import jax.numpy as jnp
 from safetensors import safe_open
 from safetensors.flax import save_file
 
@@ -59,7 +59,7 @@ def save(
         "notes": dict(notes or {}),
     }
     text = json.dumps(record, indent=1, allow_nan=False)
-    arrays = {name: np.asarray(leaf) for name, leaf in named_leaves(params).items()}
+    arrays = {name: jnp.asarray(leaf) for name, leaf in named_leaves(params).items()}
     _require_own(target)
     fresh = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     with explaining(target):

@@ -90,8 +90,8 @@ def checked_start(generator: Generator, start: Any) -> Frames:
         return jnp.asarray(start, jnp.float32) / 127.5 - 1.0
     if not jnp.issubdtype(start.dtype, jnp.floating):
         raise ValueError(
-            f"the start is {start.dtype}, but frames are floats in the range of the training clips, or uint8 in 0..255: "
-            "convert it"
+            f"the start is {start.dtype}, but frames are floats in the range of the training clips, or "
+            "uint8 in 0..255: convert it"
         )
     # A copy: blocks donate their carry, which may be this very array.
     return jnp.array(start, jnp.float32 if start.dtype == np.float64 else start.dtype)
@@ -99,7 +99,17 @@ def checked_start(generator: Generator, start: Any) -> Frames:
 
 def require_generator(generator: Any) -> None:
     """Raises a TypeError that lists what a generator lacks."""
-    names = ("context_frames", "chunk_frames", "calls_per_step", "init", "corruption", "fit", "to_error", "begin", "step")
+    names = (
+        "context_frames",
+        "chunk_frames",
+        "calls_per_step",
+        "init",
+        "corruption",
+        "fit",
+        "to_error",
+        "begin",
+        "step",
+    )
     lacking = [name for name in names if not hasattr(generator, name)]
     if lacking:
         raise TypeError(
