@@ -6,7 +6,7 @@ from typing import Any
 
 def on_config(config: Any) -> Any:
     """Expands the menu before mkdocs reads it."""
-    config.nav = [entry for entry in map(lambda entry: _expanded(entry, Path(config.docs_dir)), config.nav) if entry]
+    config.nav = [entry for entry in (_expanded(entry, Path(config.docs_dir)) for entry in config.nav) if entry]
     return config
 
 
