@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 
 from recycle_jax.generators.base import Generator
 from recycle_jax.io.progress import progress
-from recycle_jax.rollout.blocks import blocks
+from recycle_jax.rollout.blocks import blocks, require_generator
 from recycle_jax.rollout.scan import steps_of
 from recycle_jax.typing import Frames, Params, PyTree
 
@@ -129,6 +129,7 @@ def stream(
 
 def _steps(generator: Generator, frames: int) -> int:
     """Steps that make at least so many frames."""
+    require_generator(generator)
     if frames < 1:
         raise ValueError(f"frames is {frames}, must be at least 1")
     chunk = generator.chunk_frames
