@@ -40,8 +40,8 @@ def swinging(clips=40, frames=64, size=16):
 
 @pytest.fixture(scope="module")
 def horizon():
-    pair = (Repeats(period=1), {})
-    return rj.horizon(Repeats(period=8), {}, swinging(), frames=48, rollouts=8, window=8, against=pair)
+    others = {"frozen": (Repeats(period=1), {})}
+    return rj.horizon(Repeats(period=8), {}, swinging(), frames=48, rollouts=8, window=8, others=others)
 
 
 def test_real_motion_lasts_and_a_still_picture_does_not(horizon):
@@ -49,7 +49,7 @@ def test_real_motion_lasts_and_a_still_picture_does_not(horizon):
     assert horizon.note == ""
     assert horizon.survival == 1.0
     assert horizon.this.motion == pytest.approx(1.0, abs=0.1)
-    frozen = horizon.measured["against"]
+    frozen = horizon.measured["frozen"]
     assert frozen.survival == 0.0
     assert frozen.median == 0.0
     assert all("motion" in cause for cause in frozen.causes)
@@ -59,7 +59,7 @@ def test_real_motion_lasts_and_a_still_picture_does_not(horizon):
 def test_what_is_printed_says_it_in_a_line_each(horizon):
     text = repr(horizon)
     assert "this: median >= 48 frames" in text
-    assert "against: median 0 frames" in text
+    assert "frozen: median 0 frames" in text
 
 
 def test_rollouts_are_cut_to_what_clips_can_judge():
