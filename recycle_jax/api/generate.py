@@ -39,7 +39,8 @@ def rollout(
             range of the training clips, or uint8 in 0..255.
         frames: how many.
         seed: of what the generator draws.
-        condition: per-row pytree for the network, or None.
+        condition: a `Condition` whose `per_frame` leaves have a value for each frame to be made, `[b, frames, ...]`; a
+            pytree of leaves `[b, ...]` that hold for all of them; or None.
         mesh: of the devices to use, all by default.
 
     Returns:

@@ -142,3 +142,20 @@ def test_rows_do_not_depend_on_their_neighbours(flow, start):
     one = rj.rollout(flow, params, start[:1], 4)
     np.testing.assert_allclose(both[:1], one, atol=1e-5)
     assert all(b.shape[1] for b in itertools.islice(rj.iterate(flow, params, start), 2))
+
+
+def test_every_step_is_given_the_actions_of_its_own_frames():
+    """c22 of users' reports: six actions for six frames, each moves the picture by its own."""
+
+    def moved(params, context, action):
+        return context[:, -1:] + params * action.reshape(action.shape[0], 1, 1, 1, 1)
+
+    network = rj.generators.from_function(
+        moved, rj.generators.fixed(jnp.float32(0.1)), lambda net, c, _, a: net(c, a.per_frame)
+    )
+    generator = rj.Predictor(network=network, context_frames=1)
+    actions, start = jnp.arange(6.0).reshape(1, 6, 1), jnp.zeros((1, 1, 8, 8, 1))
+    made = rj.rollout(generator, jnp.float32(0.1), start, 6, condition=rj.Condition(per_frame=actions))
+    np.testing.assert_allclose(made[0, :, 0, 0, 0], np.cumsum(0.1 * np.arange(6.0)), atol=1e-6)
+    with pytest.raises(ValueError, match="values for 6 frames, but 7 frames"):
+        rj.rollout(generator, jnp.float32(0.1), start, 7, condition=rj.Condition(per_frame=actions))
