@@ -34,6 +34,7 @@ from recycle_jax.api.training import Recycled as Recycled
 from recycle_jax.api.training import recycle as recycle
 from recycle_jax.api.training import train as train
 from recycle_jax.batch import Batch as Batch
+from recycle_jax.batch import Condition as Condition
 from recycle_jax.data.base import ClipSource as ClipSource
 from recycle_jax.generators.base import Generator as Generator
 from recycle_jax.generators.predictor import Predictor as Predictor
@@ -46,6 +47,7 @@ NAMESPACES = ("data", "drift", "errors", "generators", "histories", "models")
 __all__ = [
     "Batch",
     "ClipSource",
+    "Condition",
     "Generator",
     "Horizon",
     "Predictor",

@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 
 from recycle_jax.generators.base import Generator
 from recycle_jax.io.progress import progress
-from recycle_jax.rollout.blocks import blocks
+from recycle_jax.rollout.blocks import blocks, require_generator
 from recycle_jax.rollout.scan import steps_of
 from recycle_jax.typing import Frames, Params, PyTree
 
@@ -39,7 +39,8 @@ def rollout(
             range of the training clips, or uint8 in 0..255.
         frames: how many.
         seed: of what the generator draws.
-        condition: per-row pytree for the network, or None.
+        condition: a `Condition` whose `per_frame` leaves have a value for each frame to be made, `[b, frames, ...]`; a
+            pytree of leaves `[b, ...]` that hold for all of them; or None.
         mesh: of the devices to use, all by default.
 
     Returns:
@@ -129,6 +130,7 @@ def stream(
 
 def _steps(generator: Generator, frames: int) -> int:
     """Steps that make at least so many frames."""
+    require_generator(generator)
     if frames < 1:
         raise ValueError(f"frames is {frames}, must be at least 1")
     chunk = generator.chunk_frames

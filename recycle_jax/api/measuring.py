@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -85,7 +86,7 @@ class Horizon:
     """How long rollouts stay inside the bands of real video.
 
     Attributes:
-        measured: name -> what was measured; the generator in question is `this`, another one `against`.
+        measured: name -> what was measured; the generator in question comes first.
         bands: the bands of real video, or None where they could not be calibrated.
         note: what limits the measurement; empty where nothing does.
         frames: frames watched.
@@ -101,7 +102,7 @@ class Horizon:
     @property
     def this(self) -> Measured:
         """Of the generator in question."""
-        return self.measured["this"]
+        return next(iter(self.measured.values()))
 
     @property
     def median(self) -> float:
@@ -140,7 +141,9 @@ def horizon(
     held_out: ClipSource | Sequence[np.ndarray],
     *,
     frames: int = 1024,
-    against: Params | tuple[Generator, Params] | None = None,
+    against: Params | None = None,
+    others: Mapping[str, tuple[Generator, Params]] = MappingProxyType({}),
+    name: str = "this",
     rollouts: int = 64,
     window: int = WINDOW,
     seed: int = 0,
@@ -158,7 +161,9 @@ def horizon(
         held_out: clips that nothing was trained on, as a source or a list of arrays `[t, h, w, c]`; as long as the
             rollouts to be judged.
         frames: of a rollout; cut to what the clips can judge.
-        against: other parameters of the same generator, or another generator with its parameters, measured alike.
+        against: other parameters of the same generator, measured alike under the name `against`.
+        others: name -> generator and parameters, measured alike.
+        name: of the generator in question, in the report.
         rollouts: how many, each from another start.
         window: frames over which statistics are averaged.
         seed: of what the generator draws.
@@ -170,9 +175,7 @@ def horizon(
         statistics=recorded_statistics(generator.context_frames), window=window, max_frames=length, bands=bands
     )
     real = source.batch(START_BATCH, rollouts, _context(generator))
-    pairs = {"this": (generator, params)}
-    if against is not None:
-        pairs["against"] = against if isinstance(against, tuple) else (generator, against)
+    pairs = {name: (generator, params), **({} if against is None else {"against": (generator, against)}), **others}
     seen = {name: _measure(name, *pair, real, monitor, seed, mesh) for name, pair in pairs.items()}
     shown = _continuation(source, generator, length)
     return Horizon(measured=seen, bands=bands, note=note, frames=length, real=shown)

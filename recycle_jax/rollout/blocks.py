@@ -17,6 +17,7 @@ import numpy as np
 from jax import Array
 from jax.sharding import Mesh
 
+from recycle_jax.batch import condition_for, frames_of
 from recycle_jax.generators.base import Generator
 from recycle_jax.rollout.scan import rollout_keys
 from recycle_jax.sharding import ROLES, make_mesh, place
@@ -44,7 +45,8 @@ def blocks(
         start: `[b, t, h, w, c]` real frames, at least `context_frames`; floats, or uint8 in 0..255.
         steps: how many, None for no end.
         key: one key; rows and steps are folded in.
-        condition: per-row pytree for the network, or None.
+        condition: a `Condition` whose `per_frame` leaves have a value for each generated frame, `[b, frames, ...]`; a
+            pytree of leaves `[b, ...]` that hold for all of them; or None.
         mesh: of the devices to use, all by default; rows are split over as many of them as divide their number.
 
     Raises:
@@ -53,15 +55,17 @@ def blocks(
     """
     context = checked_start(generator, start)
     rows = context.shape[0]
+    _require_frames(condition, steps, generator.chunk_frames)
     mesh = _dividing(make_mesh() if mesh is None else mesh, rows)
     context, condition = place((context, condition), mesh, ROLES.rows)
     params = place(params, mesh, ROLES.params)
     static = _Static(generator)
-    carry = _begin(static, params, context, condition)
+    carry = _begin(static, params, context, condition_for(condition, 0, generator.chunk_frames))
     done = 0
     while steps is None or done < steps:
         count = BLOCK if steps is None else min(BLOCK, 1 << (steps - done).bit_length() - 1)
-        carry, frames = _block(static, params, carry, key, jnp.int32(done), condition, count, rows)
+        told = condition_for(condition, done * generator.chunk_frames, count * generator.chunk_frames)
+        carry, frames = _block(static, params, carry, key, jnp.int32(done), told, count, rows)
         done += count
         yield frames
 
@@ -95,6 +99,18 @@ def checked_start(generator: Generator, start: Any) -> Frames:
         )
     # A copy: blocks donate their carry, which may be this very array.
     return jnp.array(start, jnp.float32 if start.dtype == np.float64 else start.dtype)
+
+
+def _require_frames(condition: PyTree, steps: int | None, chunk: int) -> None:
+    given = frames_of(condition)
+    if given is None:
+        return
+    if steps is None or given < steps * chunk:
+        wanted = "a rollout without end" if steps is None else f"{steps * chunk} frames in chunks of {chunk}"
+        raise ValueError(
+            f"the condition has values for {given} frames, but {wanted} are to be made: "
+            "give a value for each frame, or make fewer"
+        )
 
 
 def require_generator(generator: Any) -> None:
@@ -153,10 +169,13 @@ def _block(
     count: int,
     rows: int,
 ) -> tuple[PyTree, Frames]:
-    def body(carry: PyTree, step: Array) -> tuple[PyTree, Frames]:
-        return static.generator.step(params, carry, rollout_keys(key, step, rows), condition)
+    chunk = static.generator.chunk_frames
 
-    carry, chunks = jax.lax.scan(body, carry, first + jnp.arange(count, dtype=jnp.int32))
+    def body(carry: PyTree, i: Array) -> tuple[PyTree, Frames]:
+        told = condition_for(condition, i * chunk, chunk)
+        return static.generator.step(params, carry, rollout_keys(key, first + i, rows), told)
+
+    carry, chunks = jax.lax.scan(body, carry, jnp.arange(count, dtype=jnp.int32))
     frames = jnp.moveaxis(chunks, 0, 1)
     return carry, frames.reshape(rows, count * chunks.shape[2], *chunks.shape[3:])
 
