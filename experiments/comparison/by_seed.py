@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from experiments.comparison.domains import WORLDS
-from experiments.comparison.labels import known_methods
+from experiments.comparison.labels import LABELS
+from experiments.comparison.report.overview import measured
 from recycle_jax.drift.cells import exits_of
 from recycle_jax.report import wording
 from recycle_jax.report.grid import Column, Entry, Grid, Section
-from recycle_jax.report.overview import measured
-from recycle_jax.report.places import cells_of
+from recycle_jax.report.tasks import cells_of
 
 FAILED = 0.5
 """A run fails that keeps this share of its rollouts or less."""
@@ -31,7 +31,7 @@ def by_seed_grid(results: Mapping[str, Any], methods: Sequence[str]) -> Grid:
         results: of `experiments.compare`.
         methods: ids, in the order of the rows; those without cells are left out.
     """
-    cells, names = cells_of(results), known_methods(methods)
+    cells, names = cells_of(results), LABELS.of(methods)
     places = [place for place in measured(results) if place.world in WORLDS]
     rows = []
     for method in methods:

@@ -15,13 +15,13 @@ import numpy as np
 
 from experiments.comparison.domains import WORLDS
 from experiments.comparison.evaluation import start_context
-from experiments.comparison.labels import known_methods
+from experiments.comparison.labels import LABELS
 from experiments.comparison.suite import Config
 from experiments.comparison.worlds.digits import MovingDigits
 from recycle_jax.errors.rollout.references import displaced
 from recycle_jax.report import wording
 from recycle_jax.report.grid import Column, Entry, Grid, Section
-from recycle_jax.report.places import cells_of
+from recycle_jax.report.tasks import cells_of
 
 WORLD = "digits"
 
@@ -44,7 +44,7 @@ def by_shape_grid(results: Mapping[str, Any], methods: Sequence[str]) -> Grid:
         results: of `experiments.compare`.
         methods: ids, in the order of the rows; those without cells are left out.
     """
-    cells, names = cells_of(results), known_methods(methods)
+    cells, names = cells_of(results), LABELS.of(methods)
     rows_of = lambda kind: [  # noqa: E731
         [Entry(main=names[method].name), *_shares(there)]
         for method in methods
