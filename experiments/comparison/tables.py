@@ -7,6 +7,7 @@ is. A test makes them again, so that no table can say anything but what the comm
 """
 
 import dataclasses
+import functools
 import re
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -19,6 +20,7 @@ from experiments.comparison.apebench_results import geometric_mean
 from experiments.comparison.by_scenario import errors_grid, valid_grid
 from experiments.comparison.by_seed import by_seed_grid, kept_by_seed
 from experiments.comparison.by_shape import by_shape_grid
+from experiments.comparison.cells import median_exit, survivors
 from experiments.comparison.domains import CROWDED, STOCHASTIC, WORLDS
 from experiments.comparison.labels import LABELS
 from experiments.comparison.report.answer import paired_grid
@@ -186,9 +188,10 @@ def with_tables(text: str) -> str:
     return MARKED.sub(made, text)
 
 
-def _results(experiment: str) -> dict[str, Any]:
-    results: dict[str, Any] = read_json(HERE / "results" / f"{experiment}.json")
-    return results
+@functools.cache
+def _results(experiment: str) -> Mapping[str, Any]:
+    """A committed result file; nobody changes what is read."""
+    return read_json(HERE / "results" / f"{experiment}.json")
 
 
 def _part(results: Mapping[str, Any], worlds: Collection[str], methods: Collection[str] = ()) -> dict[str, Any]:
@@ -318,8 +321,7 @@ def _in_order(cells: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 def _exits(cell: Mapping[str, Any]) -> tuple[float, np.ndarray]:
     """Median exit of a cell's rollouts, and which never left."""
-    exits = np.array(cell["rollouts"]["exit_frame"])
-    return float(np.median(exits)), exits >= cell["max_frames"]
+    return median_exit(cell), survivors(cell)
 
 
 def _left(cells: Sequence[Mapping[str, Any]], kinds: Collection[str]) -> Entry:

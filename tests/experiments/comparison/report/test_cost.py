@@ -14,7 +14,9 @@ def test_a_cost_plot_of_many_methods_names_the_foremost():
 
 
 def test_lengths_of_one_method_make_one_curve(made):
-    results = made.results([made.cell("b", 0), made.cell("recycle", 0), {**made.cell("recycle", 0), "method": "recycle+0.1"}])
+    results = made.results(
+        [made.cell("b", 0), made.cell("recycle", 0), {**made.cell("recycle", 0), "method": "recycle+0.1"}]
+    )
     (curve,) = cost_curves(results["summary"])
     assert set(curve.points) == {"b", "recycle"} and len(curve.points["recycle"]) == 2
     assert curve.max_frames == made.last
