@@ -235,7 +235,7 @@ def report(contest: Comparison, results: dict[str, Any], places: Sequence[Task],
         rows = {name: frames[[n - 1 for n in numbers if n <= len(frames)]] for name, frames in kept.items()}
         strips.append(Filmstrip(title=title, numbers=numbers, rows=rows))
         shown = {n: f[:160] for n, f in kept.items() if n in ("truth", "b_plus", contest.headline_method)}
-        videos.append(Video(name=f"{place.world}-{place.kind}", title=title, columns=shown))
+        videos.append(Video(name=f"{place.world}-{place.kind}", title=title, columns=shown, fps=place.fps))
     media = Media(filmstrips=tuple(strips), videos=tuple(videos))
     saved = f"The parameters of every generator lie in {workdir.path / 'trained'}."
     return build(results, workdir.path, media, question=contest.question, command=contest.command, saved=saved)

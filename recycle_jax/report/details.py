@@ -18,6 +18,7 @@ METHOD = Column(title="method", number=False)
 MEANINGS = {
     "distance": "off-manifold distance",
     "motion": "motion between frames",
+    "relative_motion": "motion over that of the own start, at most 1",
     "retention": "mass over that of the first frames",
     "sharpness": "sharpness of edges",
     "contrast": "contrast",
