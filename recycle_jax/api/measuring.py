@@ -28,6 +28,7 @@ from recycle_jax.drift.recorded import recorded_bands, recorded_statistics
 from recycle_jax.generators.base import Generator
 from recycle_jax.io.progress import progress
 from recycle_jax.rollout.blocks import blocks
+from recycle_jax.sharding import fetch
 from recycle_jax.typing import Frames, Params, PyTree
 
 WINDOW, WINDOWS = 16, 128
@@ -243,12 +244,12 @@ def _measure(
         for block in blocks(generator, params, start, steps, key, condition=real.condition, mesh=mesh):
             seen = _watch(monitor, seen, block)
             if sum(len(part) for part in shown) < SHOWN_FRAMES:
-                shown.append(np.asarray(block[0]))
+                shown.append(fetch(block[0]))
             advance(block.shape[1])
     result = monitor.result(seen)
     usual = 1.0 if monitor.bands is None else monitor.bands.means["motion"]
     return Measured(
-        cell={"window": monitor.window, **measured(monitor, jax.device_get(result))},
+        cell={"window": monitor.window, **measured(monitor, fetch(result))},
         shown=as_picture(np.concatenate(shown)[:SHOWN_FRAMES]),
         motion=_motion(result) / usual,
     )
@@ -263,7 +264,7 @@ def _watch(monitor: Monitor, seen: PyTree, block: Frames) -> PyTree:
 
 
 def _motion(result: Measurement) -> float:
-    return float(np.mean(np.asarray(result.extremes.mean["motion"])))
+    return float(np.mean(fetch(result.extremes.mean["motion"])))
 
 
 def _context(generator: Generator) -> int:
