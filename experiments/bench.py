@@ -28,7 +28,7 @@ import optax
 from rich.console import Console
 from rich.table import Table
 
-from recycle_jax.cli import parse
+from recycle_jax.cli import launch
 from recycle_jax.data.base import Batch
 from recycle_jax.data.worlds.balls import BouncingBalls
 from recycle_jax.data.worlds.clips import WorldClips
@@ -319,5 +319,4 @@ def _print(results: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    chosen = parse(PRESETS, name="bench")
-    main(chosen.config, chosen.workdir, chosen.preset)
+    launch(main, PRESETS, name="bench")

@@ -58,7 +58,7 @@ from experiments.judging import HELD_OUT_SEED, Judging
 from experiments.methods import Method, require_known
 from experiments.remedies import CONTROLS, EARLIER, FASTER, REMEDIES, RIVALS, family_of
 from experiments.worlds import true_continuation, world_judge
-from recycle_jax.cli import parse
+from recycle_jax.cli import launch
 from recycle_jax.data.worlds.base import DecodableWorld
 from recycle_jax.io.workdir import Workdir, open_workdir
 from recycle_jax.io.writers import write_json
@@ -392,5 +392,4 @@ def _domain_contest(contest: Contest) -> Contest:
 
 
 if __name__ == "__main__":
-    run = parse(PRESETS, name="compare")
-    main(run.config, run.workdir, run.preset)
+    launch(main, PRESETS, name="compare")

@@ -10,8 +10,9 @@ the bands say so.
 
     python -m experiments.footage --data FOLDER --preset small
 
-FOLDER holds video files, in sub-folders where the domains differ. Without `--data`, `smoke` renders a few clips of
-its own. About 25 minutes on two idle cores; the first run also decodes the clips.
+FOLDER holds video files, in sub-folders where the domains differ; each folder needs a work directory (`--workdir`) of
+its own, and one that holds cells of other videos is refused. Without `--data`, `smoke` renders a few clips of its own.
+About 25 minutes on two idle cores; the first run also decodes the clips.
 """
 
 import dataclasses
@@ -31,12 +32,13 @@ from experiments.judging import Judging, footage_bands, footage_statistics, foot
 from experiments.makers import as_it_is, at_rate, cooled, in_recipe, recycled, relayed
 from experiments.methods import METHODS, Method
 from experiments.remedies import IN_DISGUISE
-from recycle_jax.cli import parse
+from recycle_jax.cli import launch
 from recycle_jax.data.arrays import ArrayClips
-from recycle_jax.data.videos import FrameRule, load_folder
+from recycle_jax.data.videos import FrameRule, find_videos, load_folder
 from recycle_jax.data.worlds.balls import BouncingBalls
 from recycle_jax.data.worlds.clips import WorldClips
 from recycle_jax.drift.monitor import Monitor
+from recycle_jax.io.identity import folder_hash
 from recycle_jax.io.video import write_mp4
 from recycle_jax.io.workdir import open_workdir
 from recycle_jax.policies.recipe import Recycling
@@ -150,6 +152,11 @@ def full() -> Command:
 PRESETS: dict[str, Callable[[], Command]] = {"smoke": smoke, "small": small, "full": full, "pod": full}
 
 
+def data_hash(folder: str) -> str | None:
+    """What identifies the videos of a folder; None for clips that are rendered, which the configuration says all of."""
+    return folder_hash(folder, find_videos(Path(folder).expanduser())) if folder else None
+
+
 def load(command: Command) -> ArrayClips:
     """The clips of the folder; for `smoke` a folder of rendered ones, through the same reader."""
     config = command.config
@@ -202,7 +209,8 @@ def main(command: Command, workdir: Path, preset: str) -> dict[str, Any]:
     config = command.config
     # A workdir may grow by methods, generators and seeds: a cell does not depend on its neighbours.
     grows = {"methods", "kinds", "seeds"}
-    place = open_workdir(workdir, {k: v for k, v in dataclasses.asdict(config).items() if k not in grows})
+    of_cells = {k: v for k, v in dataclasses.asdict(config).items() if k not in grows}
+    place = open_workdir(workdir, of_cells, data=data_hash(command.data))
     jax.config.update("jax_compilation_cache_dir", str(place.path / "compiled"))
     if command.earlier:
         take_over(command.earlier, place, preset, config.judging.max_frames)
@@ -225,5 +233,4 @@ def main(command: Command, workdir: Path, preset: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    chosen = parse(PRESETS, name="footage")
-    main(chosen.config, chosen.workdir, chosen.preset)
+    launch(main, PRESETS, name="footage")

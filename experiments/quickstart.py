@@ -14,7 +14,6 @@ About five minutes on two idle cores, compilation included; the page to open is 
 """
 
 import dataclasses
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from experiments.makers import as_it_is, at_rate
 from experiments.methods import METHODS, Method
 from experiments.worlds import Command, Config, run
 from experiments.worlds import smoke as smoke_of_worlds
-from recycle_jax.cli import parse
+from recycle_jax.cli import launch
 from recycle_jax.policies.recipe import Recycling
 
 TABLE: dict[str, Method] = {
@@ -68,7 +67,7 @@ PRESETS: dict[str, Callable[[], Command]] = {"smoke": smoke, "small": small, "fu
 
 
 def main(command: Command, workdir: Path, preset: str) -> dict[str, Any]:
-    """Runs the contest and says where the report is."""
+    """Runs the contest."""
     config = command.config
     contest = Contest(
         experiment="quickstart",
@@ -83,11 +82,8 @@ def main(command: Command, workdir: Path, preset: str) -> dict[str, Any]:
         headline_method="ours",
         rivals=("b_plus:fast", "b_plus", "b"),
     )
-    results = run(contest, command, workdir)
-    print(f"report: {Path(workdir) / 'report.html'}", file=sys.stderr)
-    return results
+    return run(contest, command, workdir)
 
 
 if __name__ == "__main__":
-    chosen = parse(PRESETS, name="quickstart")
-    main(chosen.config, chosen.workdir, chosen.preset)
+    launch(main, PRESETS, name="quickstart")

@@ -44,7 +44,7 @@ from experiments.judging import (
     world_bands,
     world_statistics,
 )
-from recycle_jax.cli import parse
+from recycle_jax.cli import launch
 from recycle_jax.data.worlds.balls import BouncingBalls
 from recycle_jax.data.worlds.base import DecodableWorld
 from recycle_jax.data.worlds.heartbeat import Heartbeat
@@ -239,5 +239,4 @@ def run(contest: Contest, command: Command, workdir: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    chosen = parse(PRESETS, name="worlds")
-    main(chosen.config, chosen.workdir, chosen.preset)
+    launch(main, PRESETS, name="worlds")

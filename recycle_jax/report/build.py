@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from recycle_jax.io.files import write_bytes
+from recycle_jax.io.paths import as_path
 from recycle_jax.io.progress import track
 from recycle_jax.io.video import side_by_side, to_uint8, write_mp4
 from recycle_jax.report import filmstrips, page, plots
@@ -24,8 +25,8 @@ from recycle_jax.report.rounds import rounds_of_cell
 from recycle_jax.report.tables import summary_table
 from recycle_jax.report.wording import number
 
-CONSOLE_WIDTH = 150
-"""Columns of the table where output goes to a file, which has no width of its own."""
+CONSOLE_WIDTH = 100
+"""Columns of the table where output goes to a file or a notebook, which tell no width: most show so many."""
 
 SHOWS_ROUNDS = ("recycle", "ours", "ours:stopped")
 """Methods whose rounds are drawn."""
@@ -112,7 +113,7 @@ def build_report(
         ValueError: if filmstrips or videos have impossible shapes.
         OSError: unwritable or full disk, with the remedy.
     """
-    folder, media = Path(workdir), media or Media()
+    folder, media = as_path(workdir), media or Media()
     print_table(results, console)
     pictures = Pictures(
         **_plots(results, media, folder),

@@ -6,13 +6,15 @@ Order of one step, fixed:
     2  batch(step), correct
     3  log, where a log interval ends: one device_get for all its steps
     4  watch, where a watch interval ends
-    5  save, where a save interval ends, and on Ctrl-C
+    5  save, where a save interval ends, and on Ctrl-C or SIGTERM
 
 Everything random is folded from the step, and batches are addressed by step, so that a run that is stopped and
 goes on from its last checkpoint makes the same numbers, bit for bit, as one that is not.
 """
 
+import contextlib
 import dataclasses
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,12 +28,13 @@ from jax.sharding import Mesh
 
 from recycle_jax.data.base import ClipSource
 from recycle_jax.io import checkpoint
+from recycle_jax.io.lock import hold
 from recycle_jax.io.progress import progress
 from recycle_jax.policies.memories import bank_of, with_bank
 from recycle_jax.sharding import ROLES, place
 from recycle_jax.training.correct import Correct
 from recycle_jax.training.harvesting import HarvestProgram
-from recycle_jax.training.interrupt import Interrupted, deferred_interrupt
+from recycle_jax.training.interrupt import NAMES, Interrupted, deferred_interrupt
 from recycle_jax.training.state import TrainState
 from recycle_jax.typing import Params, PyTree
 
@@ -122,13 +125,13 @@ class Observer:
         log: takes one record an interval.
         watch: takes `(state, newest harvest metrics)`; answers with a reason to end the run here, or None.
         checkpoints: directory of the checkpoints, None to save nothing.
-        label: of the progress bar.
+        label: of the progress bar, or of its lines in a log file; None for no progress.
     """
 
     log: Callable[[dict[str, Any]], None] | None = None
     watch: Callable[[RunState, dict[str, float]], str | None] | None = None
     checkpoints: Path | None = None
-    label: str = "training"
+    label: str | None = "training"
 
 
 def run(
@@ -157,13 +160,18 @@ def run(
     Raises:
         FloatingPointError: where every step of a log interval was refused as not finite; the last good state is
             saved first.
-        Interrupted: on Ctrl-C, after saving.
+        Interrupted: on Ctrl-C or SIGTERM, after saving.
+        InUse: another process saves its checkpoints in the observer's directory.
     """
     start = int(state.train.step)
     pending: list[dict[str, Any]] = []
     harvested: dict[str, Any] = {}
     clock = time.perf_counter()
-    with deferred_interrupt() as interrupted, progress(observer.label, schedule.updates - start) as advance:
+    with (
+        _writing(observer.checkpoints),
+        deferred_interrupt() as interrupted,
+        progress(observer.label, schedule.updates - start) as advance,
+    ):
         for step in range(start, schedule.updates):
             if harvesting is not None and harvesting.due(step):
                 state, harvested = _harvest(harvesting, state, schedule.first_batch + step, mesh)
@@ -172,9 +180,10 @@ def run(
             state = dataclasses.replace(state, train=train, bank=bank)
             pending.append(metrics)
             done = step + 1
+            advance()
             if done % schedule.log_every == 0 or done == schedule.updates:
                 record = _record(pending, harvested, state.train, time.perf_counter() - clock)
-                advance(len(pending), f"loss {record['loss']:.3g}")
+                advance(0, f"loss {record['loss']:.3g}")
                 pending, clock = [], time.perf_counter()
                 if observer.log is not None:
                     observer.log(record)
@@ -184,14 +193,21 @@ def run(
                 reason = observer.watch(state, {name: float(value) for name, value in harvested.items()})
             if schedule.save_every and done % schedule.save_every == 0:
                 save(observer.checkpoints, state)
-            if interrupted():
-                raise _interrupt(state, observer.checkpoints)
+            if number := interrupted():
+                raise _interrupt(state, observer.checkpoints, number)
             if reason:
                 if observer.log is not None:
                     observer.log({"step": done, "stopped": reason})
                 break
-    save(observer.checkpoints, state)
+        saved = save(observer.checkpoints, state)
+        if number := interrupted():
+            raise _interrupted(state, saved, number)
     return state
+
+
+def _writing(directory: Path | None) -> contextlib.AbstractContextManager[None]:
+    """The first host is the one writer of its directory for the length of a run."""
+    return hold(directory) if directory is not None and jax.process_index() == 0 else contextlib.nullcontext()
 
 
 def save(directory: Path | None, state: RunState) -> Path | None:
@@ -256,7 +272,11 @@ def _require_finite(record: dict[str, Any], state: RunState, directory: Path | N
     )
 
 
-def _interrupt(state: RunState, directory: Path | None) -> Interrupted:
-    saved = save(directory, state)
+def _interrupt(state: RunState, directory: Path | None, number: int) -> Interrupted:
+    return _interrupted(state, save(directory, state), number)
+
+
+def _interrupted(state: RunState, saved: Path | None, number: int) -> Interrupted:
     where = f"step {int(state.train.step)} is saved in {saved}" if saved else "nothing is saved without a workdir"
-    return Interrupted(f"stopped by Ctrl-C; {where}: run the same command again to go on from there")
+    name = NAMES[signal.Signals(number)]
+    return Interrupted(f"stopped by {name}; {where}: run the same command again to go on from there", number)
