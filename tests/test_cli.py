@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -89,9 +90,14 @@ def test_fields_behind_a_protocol_can_be_set_and_keep_their_type() -> None:
     assert type(config.world) is Balls
 
 
+def test_a_work_directory_in_a_bucket_stays_an_address() -> None:
+    assert str(parse("--workdir", "gs://bucket/run").workdir) == "gs://bucket/run"
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
+        (["--workdir", "s3://bucket/run"], r"s3://bucket/run cannot be used; give a local directory, or gs://"),
         (["--preset", "smol"], r"unknown preset 'smol'; nearest: .*small"),
         (["--preset", "zzz"], r"unknown preset 'zzz'; there are: full, small, smoke"),
         (["--train.stpes", "3"], r"unknown field 'train\.stpes'; nearest: train\.steps"),
@@ -143,3 +149,71 @@ def test_hosts_are_joined_only_when_asked(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("RECYCLE_JAX_MULTIHOST", "1")
     parse()
     assert calls == ["joined"]
+
+
+def launch(main: Callable[[Config, Path, str], object], *argv: str) -> None:
+    cli.launch(main, PRESETS, argv, name="quickstart")
+
+
+def test_a_command_ends_with_where_things_lie(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def main(config: Config, workdir: Path, preset: str) -> None:
+        assert (config.train.steps, preset) == (2, "smoke")
+        (workdir / "trained").mkdir()
+        for name in ("report.html", "results.json", *(f"{i}.mp4" for i in range(5))):
+            (workdir / name).touch()
+
+    launch(main, "--preset", "smoke", "--workdir", str(tmp_path))
+    out, err = capsys.readouterr()
+    assert out == "", "standard output holds results only"
+    videos = ", ".join(str(tmp_path / f"{i}.mp4") for i in range(3))
+    assert err.splitlines() == [
+        f"report:      {tmp_path / 'report.html'}",
+        f"parameters:  {tmp_path / 'trained'}",
+        f"results:     {tmp_path / 'results.json'}",
+        f"videos:      {videos} and 2 more there",
+    ]
+
+
+def test_places_are_whole_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results.json").touch()
+    assert cli.made_in(Path(".")) == [f"results:     {tmp_path / 'results.json'}"]
+
+
+class Saved(KeyboardInterrupt):
+    exit_status = 143
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (Saved("stopped by SIGTERM; step 6 is saved"), 143, "stopped by SIGTERM; step 6 is saved"),
+        (KeyboardInterrupt(), 130, "stopped by Ctrl-C: run the same command again to go on"),
+    ],
+)
+def test_an_interrupted_command_ends_with_its_signals_status_and_one_line(
+    error: KeyboardInterrupt, status: int, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def main(config: Config, workdir: Path, preset: str) -> None:
+        raise error
+
+    with pytest.raises(SystemExit) as stop:
+        launch(main, "--workdir", str(tmp_path))
+    assert stop.value.code == status
+    assert capsys.readouterr().err == f"{said}\n"
+
+
+def test_sigterm_outside_training_ends_a_command_in_order(tmp_path: Path) -> None:
+    cleared = []
+
+    def main(config: Config, workdir: Path, preset: str) -> None:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            cleared.append(True)
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as stop:
+        launch(main, "--workdir", str(tmp_path))
+    assert stop.value.code == 143 and cleared == [True]
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -30,6 +30,7 @@ except ImportError:  # Windows
 
 LOCK_FILE = ".lock"
 POLL_SECONDS = 2.0
+_pause = time.sleep
 
 
 class InUse(RuntimeError):
@@ -148,7 +149,7 @@ def _acquired(root: Path, wait: bool) -> _Lock:
             if not said:
                 print(f"waiting for {owner}, which works in {root}", file=sys.stderr, flush=True)
             said = True
-            time.sleep(POLL_SECONDS)
+            _pause(POLL_SECONDS)
     return lock
 
 
@@ -159,7 +160,7 @@ def _try(root: Path) -> _Lock | None:
         try:
             file = _locked_file(path)
         except BlockingIOError:
-            return None
+            return _own(_read(path))
     before = _read(path)
     if before is not None and file is None and _lives_here(before):
         return None
@@ -173,6 +174,11 @@ def _try(root: Path) -> _Lock | None:
         os.truncate(file, 0)
         os.pwrite(file, text, 0)
     return _Lock(owner=owner, file=file, holders=0)
+
+
+def _own(owner: Owner | None) -> _Lock | None:
+    """This process's own lock, come here with a directory that was renamed."""
+    return next((lock for lock in _HELD.values() if owner is not None and lock.owner.token == owner.token), None)
 
 
 def _locked_file(path: Path) -> int | None:
@@ -202,9 +208,11 @@ def _let_go(key: str) -> None:
     lock.holders -= 1
     if lock.holders:
         return
-    del _HELD[key]
+    for same in [name for name, held in _HELD.items() if held is lock]:
+        del _HELD[same]
     path = as_path(key) / LOCK_FILE
-    with contextlib.suppress(OSError):
+    # Whatever a bucket's client raises: a lock left behind is taken over by the next run.
+    with contextlib.suppress(Exception):
         owner = _read(path)
         if owner is not None and owner.token == lock.owner.token:
             path.unlink()
@@ -213,7 +221,8 @@ def _let_go(key: str) -> None:
 
 
 def _release_all() -> None:
-    for key, lock in list(_HELD.items()):
+    while _HELD:
+        key, lock = next(iter(_HELD.items()))
         lock.holders = 1
         _let_go(key)
 

@@ -76,9 +76,13 @@ def test_without_a_total_the_time_so_far_is_told(clock):
 
 
 def test_a_phase_that_fails_says_how_far_it_came(capsys):
-    with pytest.raises(RuntimeError), progress("working", 4) as advance:
-        advance()
-        raise RuntimeError
+    def fail_after_one():
+        with progress("working", 4) as advance:
+            advance()
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_after_one()
     assert capsys.readouterr().err.splitlines()[-1] == "working: stopped, 1 of 4 (25%), in 0 s"
 
 
