@@ -37,6 +37,7 @@ from recycle_jax.io import checkpoint
 from recycle_jax.io.files import replacing
 from recycle_jax.io.lock import hold
 from recycle_jax.io.paths import named, plain_name, remove_tree
+from recycle_jax.io.progress import track
 from recycle_jax.io.workdir import Workdir, device_name, run_metadata
 from recycle_jax.io.writers import read_json, write_json
 from recycle_jax.policies.base import HistoryPolicy
@@ -271,7 +272,7 @@ def _finish_pair(
         if seed == contest.seeds[0]:
             _save_pictures(_picture_path(workdir, place, method), _shown(contest, place, seed, trained))
         another = _another(place, seed, workdir)
-        for judging in missing:
+        for judging in track(missing, f"{place.world} {place.kind} {method} (seed {seed}), judging"):
             setting = contest.table[method.partition("+")[0]].setting
             made_by = {"setting": setting or method, "preset": contest.preset, "device": device_name()}
             cell = {**_cell(place, seed, method, trained, another, judging), **made_by}
