@@ -32,7 +32,7 @@ from experiments.comparison.method import METHODS, Method
 from experiments.comparison.methods import IN_DISGUISE
 from experiments.comparison.runner import Comparison, Share, conclude, run_contest
 from experiments.comparison.task import Budget, Choices, Evaluator, Net, Task, build_generator
-from recycle_jax.cli import parse, written_out
+from recycle_jax.cli import launch, written_out
 from recycle_jax.data.arrays import ArrayClips
 from recycle_jax.data.videos import FrameRule, find_videos, load_folder
 from recycle_jax.data.worlds.balls import BouncingBalls
@@ -241,5 +241,4 @@ def main(command: Command, workdir: Path, preset: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    chosen = parse(PRESETS, name="footage_task")
-    main(chosen.config, chosen.workdir, chosen.preset)
+    launch(main, PRESETS, name="footage_task")
