@@ -13,10 +13,11 @@ import zlib
 from collections.abc import Iterator
 
 CLUSTER, SEGMENT, TRACKS, TRACK, VIDEO = 0x1F43B675, 0x18538067, 0x1654AE6B, 0xAE, 0xE0
-CRC, VOID, EBML = 0xBF, 0xEC, 0x1A45DFA3
+CRC, VOID, EBML, NUMBER = 0xBF, 0xEC, 0x1A45DFA3, 0xD7
+SIMPLE_BLOCK, BLOCK_GROUP, BLOCK = 0xA3, 0xA0, 0xA1
 CROP = {0x54BB: 0, 0x54AA: 1, 0x54CC: 2, 0x54DD: 3}
 IN_SEGMENT = {CLUSTER, TRACKS, CRC, VOID, 0x114D9B74, 0x1549A966, 0x1C53BB6B, 0x1941A469, 0x1043A770, 0x1254C367}
-IN_CLUSTER = {CRC, VOID, 0xE7, 0xA7, 0xAB, 0xA3, 0xA0, 0xAF, 0x5854}
+IN_CLUSTER = {CRC, VOID, SIMPLE_BLOCK, BLOCK_GROUP, 0xE7, 0xA7, 0xAB, 0xAF, 0x5854}
 NESTED_BOXES = {b"moov", b"trak", b"mdia", b"minf", b"stbl"}
 
 Crop = tuple[int, int, int, int]
@@ -59,6 +60,7 @@ def _matroska(data: mmap.mmap) -> ContainerFacts:
     if segment is None or segment[0] != SEGMENT:
         return ContainerFacts()
     crops: list[Crop] = []
+    numbers: set[int] = set()
     damaged: list[tuple[int, int]] = []
     at, end = segment[1], min(segment[2], len(data))
     while at < end:
@@ -68,10 +70,11 @@ def _matroska(data: mmap.mmap) -> ContainerFacts:
             damaged.append((at, end if found < 0 else found))
             at = damaged[-1][1]
         elif element[0] == CLUSTER:
-            at = _check_cluster(data, element, damaged)
+            at = _check_cluster(data, element, numbers, damaged)
         else:
             if element[0] == TRACKS:
                 crops.extend(_track_crops(data, element))
+                numbers |= set(_track_numbers(data, element))
             at = element[2]
     return ContainerFacts(crops=tuple(crops) if any(map(any, crops)) else (), damaged=tuple(damaged))
 
@@ -99,14 +102,16 @@ def _children(data: mmap.mmap, parent: tuple[int, int, int]) -> Iterator[tuple[i
         at = element[2]
 
 
-def _check_cluster(data: mmap.mmap, cluster: tuple[int, int, int], damaged: list[tuple[int, int]]) -> int:
+def _check_cluster(
+    data: mmap.mmap, cluster: tuple[int, int, int], numbers: set[int], damaged: list[tuple[int, int]]
+) -> int:
     """Adds what is damaged in a cluster; returns where the next element begins."""
     start, at, end = cluster[1], cluster[1], min(cluster[2], len(data))
     while at < end:
         element = _element(data, at)
         if element is not None and element[0] in IN_SEGMENT - IN_CLUSTER and end == len(data):
             return at  # a live recording writes clusters of unknown length
-        if element is None or element[0] not in IN_CLUSTER or element[2] > end:
+        if element is None or element[2] > end or not _belongs(data, element, numbers):
             found = end if end < len(data) else data.find(CLUSTER.to_bytes(4), at)
             damaged.append((at, len(data) if found < 0 else found))
             return damaged[-1][1]
@@ -121,9 +126,30 @@ def _check_cluster(data: mmap.mmap, cluster: tuple[int, int, int], damaged: list
     return at
 
 
+def _belongs(data: mmap.mmap, element: tuple[int, int, int], numbers: set[int]) -> bool:
+    """Whether an element may stand in a cluster; blocks must be of a track that there is."""
+    kind = element[0]
+    if kind == BLOCK_GROUP:
+        return all(part[0] != BLOCK or _track(data, part) in numbers for part in _children(data, element))
+    return kind in IN_CLUSTER and (kind != SIMPLE_BLOCK or _track(data, element) in numbers)
+
+
+def _track(data: mmap.mmap, block: tuple[int, int, int]) -> int:
+    first = data[block[1]] if block[1] < len(data) else 0
+    digits = 9 - first.bit_length()
+    return int.from_bytes(data[block[1] : block[1] + digits]) - (1 << (7 * digits)) if first else 0
+
+
 def _matches(data: mmap.mmap, checksum: tuple[int, int, int], end: int) -> bool:
     with memoryview(data) as view, view[checksum[2] : end] as content:
         return zlib.crc32(content) == int.from_bytes(data[checksum[1] : checksum[2]], "little")
+
+
+def _track_numbers(data: mmap.mmap, tracks: tuple[int, int, int]) -> Iterator[int]:
+    for track in _children(data, tracks):
+        for name, begin, end in _children(data, track) if track[0] == TRACK else ():
+            if name == NUMBER:
+                yield int.from_bytes(data[begin:end])
 
 
 def _track_crops(data: mmap.mmap, tracks: tuple[int, int, int]) -> Iterator[Crop]:

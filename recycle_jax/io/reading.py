@@ -71,7 +71,7 @@ class Gap:
 def read_frames(path: str | os.PathLike[str]) -> Iterator[Picture | Gap]:
     """Yields what can be decoded of the main video stream of a file, in order of display.
 
-    The main stream is the one FFmpeg prefers: never a cover picture, else the default and the largest one.
+    The main stream is never a cover picture; of several, the one marked as default, then the largest.
 
     Raises:
         ValueError: nothing in the file can be decoded as video, naming it and the reason.
@@ -92,16 +92,15 @@ def read_frames(path: str | os.PathLike[str]) -> Iterator[Picture | Gap]:
 
 
 def _main_stream(container: Any, name: str) -> Any:
-    import av.stream
+    from av.stream import Disposition
 
-    stream = container.streams.best("video")
-    if stream is None:
-        raise ValueError(f"{name} holds no video")
-    if stream.disposition & av.stream.Disposition.attached_pic:
-        raise ValueError(f"{name} holds a cover picture and no video")
-    if stream.codec_context is None:
+    moving = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    if not moving:
+        raise ValueError(f"{name} holds {'a cover picture and ' if container.streams.video else ''}no video")
+    known = [stream for stream in moving if stream.codec_context is not None]
+    if not known:
         raise ValueError(f"{name} cannot be decoded: its video codec is unknown to FFmpeg")
-    return stream
+    return max(known, key=lambda stream: (bool(stream.disposition & Disposition.default), stream.width * stream.height))
 
 
 def _in_time(container: Any, stream: Any, facts: ContainerFacts, name: str) -> Iterator[Picture | Gap]:
@@ -112,8 +111,9 @@ def _in_time(container: Any, stream: Any, facts: ContainerFacts, name: str) -> I
     for frame in _sound_frames(container, stream, facts):
         if isinstance(frame, Gap):
             yield frame
+            last = -math.inf
             continue
-        time = frame.time if frame.time is not None else max(last, -step) + step
+        time = frame.time if frame.time is not None else (0.0 if last == -math.inf else last + step)
         if reason := _jump(last, time):
             yield Gap(reason=reason)
         elif time < last:
@@ -138,11 +138,13 @@ def _sound_frames(container: Any, stream: Any, facts: ContainerFacts) -> Iterato
     """Yields frames that depend on nothing damaged, and gaps."""
     gate, packets = _Gate(), 0
     decoder = _decoder(stream)
-    for packet, reason in _packets(container, stream, facts):
+    for packet, lost_before, damage in _packets(container, stream, facts):
         packets += packet.size > 0
+        if lost_before:
+            gate.close(lost_before)
         gate.saw(packet)
-        if reason:
-            gate.close(reason)
+        if damage:
+            gate.close(damage)
         for frame in _decode(decoder, packet, stream, gate):
             yield from gate.passing(frame)
     # Edit lists may hide a few frames; a file cut short lacks many.
@@ -157,12 +159,16 @@ class _Gate:
     def __init__(self) -> None:
         self.held: list[Any] = []
         self.newest = self.closed_at = -math.inf
+        self.keys: set[int] = set()
         self.reason = ""
         self.time = 0.0
 
     def saw(self, packet: Any) -> None:
         stamp = packet.pts if packet.pts is not None else packet.dts
-        self.newest = max(self.newest, -math.inf if stamp is None else stamp)
+        if stamp is not None:
+            self.newest = max(self.newest, stamp)
+            if packet.is_keyframe and self.reason:
+                self.keys.add(stamp)
 
     def close(self, reason: str) -> None:
         self.held, self.closed_at = [], self.newest
@@ -173,8 +179,12 @@ class _Gate:
             self.close("damaged")
             return
         if self.reason:
-            if not frame.key_frame or (frame.pts is not None and frame.pts <= self.closed_at):
+            # Some decoders do not say which frames are key frames: then the container does.
+            if not (frame.key_frame or frame.pts in self.keys):
                 return
+            if frame.pts is not None and frame.pts <= self.closed_at:
+                return
+            self.keys.clear()
             yield Gap(reason=f"{self.reason}, whole again from {frame.time or 0.0:.2f} s")
             self.reason = ""
         self.held.append(frame)
@@ -241,23 +251,24 @@ class _Rhythm:
         return "packets are missing" if lost else ""
 
 
-def _packets(container: Any, stream: Any, facts: ContainerFacts) -> Iterator[tuple[Any, str]]:
-    """Yields the packets of a stream and what is wrong with each, or with what should lie before it."""
-    av, ranges, index = import_av(), facts.damaged, 0
-    demuxed, rhythm = container.demux(stream), _Rhythm(counts=container.format.name in LOSSY)
+def _packets(container: Any, stream: Any, facts: ContainerFacts) -> Iterator[tuple[Any, str, str]]:
+    """Yields the packets of a stream, what is wrong with the place before each, and with each itself."""
+    av, rhythm, ranges = import_av(), _Rhythm(counts=container.format.name in LOSSY), list(facts.damaged)
+    demuxed = container.demux(stream)
     while True:
         try:
             packet = next(demuxed, None)
         except av.FFmpegError as error:
             # Nothing more can be read; what the decoder still holds is whole.
-            yield av.Packet(), f"unreadable ({error.strerror})"
+            yield av.Packet(), "", f"unreadable ({error.strerror})"
             return
         if packet is None:
             return
-        reason = "damaged" if packet.is_corrupt else rhythm.break_at(packet)
-        while packet.pos is not None and index < len(ranges) and ranges[index][0] < packet.pos + packet.size:
-            reason = "damaged"
-            if packet.pos < ranges[index][1]:
-                break
-            index += 1
-        yield packet, reason
+        lost_before, damage = rhythm.break_at(packet), "damaged" if packet.is_corrupt else ""
+        if packet.pos is not None:
+            while ranges and ranges[0][1] <= packet.pos:
+                lost_before = "damaged"
+                ranges.pop(0)
+            if ranges and ranges[0][0] < packet.pos + packet.size:
+                damage = "damaged"
+        yield packet, lost_before, damage
