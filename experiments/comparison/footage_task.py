@@ -173,7 +173,7 @@ def load(command: Command) -> ArrayClips:
 def frame_rate(folder: str) -> float:
     """Returns the median frame rate of a folder's video files, frames a second."""
     av, rates = import_av(), []
-    for path in find_videos(folder):
+    for path in find_videos(folder).files:
         with contextlib.suppress(av.FFmpegError), av.open(str(path)) as container:  # decoding has named what is unsound
             rates += [float(stream.average_rate) for stream in container.streams.video[:1] if stream.average_rate]
     return float(np.median(rates)) if rates else FALLBACK_FPS

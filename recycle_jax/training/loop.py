@@ -206,8 +206,8 @@ def run(
                     log({"step": done, "stopped": reason})
                 break
         saved = save(observer.checkpoints, state)
-        if number := interrupted():
-            raise _interrupted(state, saved, number)
+        if late := interrupted():
+            raise _interrupted(state, saved, late)
     return state
 
 
