@@ -27,10 +27,11 @@ import numpy as np
 
 from experiments.comparison.builders import as_it_is, at_rate, cooled, in_recipe, recycled, relayed
 from experiments.comparison.cell_store import take_over
+from experiments.comparison.conclusion import conclude
 from experiments.comparison.evaluation import Judging, footage_bands, footage_windows
 from experiments.comparison.method import METHODS, Method
 from experiments.comparison.methods import IN_DISGUISE
-from experiments.comparison.runner import Comparison, Share, conclude, run_contest
+from experiments.comparison.runner import Comparison, Share, run_comparison
 from experiments.comparison.task import Budget, Choices, Evaluator, Net, Task, build_generator
 from recycle_jax.cli import parse, written_out
 from recycle_jax.data.arrays import ArrayClips
@@ -179,8 +180,8 @@ def frame_rate(folder: str) -> float:
     return float(np.median(rates)) if rates else FALLBACK_FPS
 
 
-def build_arena(kind: str, config: Config, train: ArrayClips, held: ArrayClips, fps: float) -> Task:
-    """The footage, one generator, its judge."""
+def build_task(kind: str, config: Config, train: ArrayClips, held: ArrayClips, fps: float) -> Task:
+    """The footage, one generator, its evaluator."""
     judging, context = config.judging, config.context
     statistics = recorded_statistics(context, judging.window)
     # Another hash than the one that held these clips out.
@@ -217,13 +218,13 @@ def main(command: Command, workdir: Path, preset: str) -> dict[str, Any]:
     config = command.config
     # A workdir may grow by methods, generators and seeds: a cell does not depend on its neighbours.
     grows = {"methods", "kinds", "seeds"}
-    place = open_workdir(workdir, {k: v for k, v in dataclasses.asdict(config).items() if k not in grows})
-    jax.config.update("jax_compilation_cache_dir", str(place.path / "compiled"))
+    directory = open_workdir(workdir, {k: v for k, v in dataclasses.asdict(config).items() if k not in grows})
+    jax.config.update("jax_compilation_cache_dir", str(directory.path / "compiled"))
     if command.earlier:
-        take_over(command.earlier, place, preset, config.judging.max_frames)
+        take_over(command.earlier, directory, preset, config.judging.max_frames)
     train, held = load(command).split(config.held_out)
     fps = frame_rate(command.data) if command.data else FALLBACK_FPS
-    contest = Comparison(
+    comparison = Comparison(
         experiment="footage",
         preset=preset,
         question=QUESTION,
@@ -235,9 +236,9 @@ def main(command: Command, workdir: Path, preset: str) -> dict[str, Any]:
         headline_method="ours",
         rivals=tuple(name for name in config.methods if name != "ours"),
     )
-    makers = [functools.partial(build_arena, kind, config, train, held, fps) for kind in config.kinds]
-    places, cells = run_contest(contest, makers, place, command.share)
-    return conclude(contest, places, cells, place, config, command.publish)
+    builders = [functools.partial(build_task, kind, config, train, held, fps) for kind in config.kinds]
+    tasks, cells = run_comparison(comparison, builders, directory, command.share)
+    return conclude(comparison, tasks, cells, directory, config, command.publish)
 
 
 if __name__ == "__main__":

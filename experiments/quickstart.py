@@ -68,9 +68,9 @@ PRESETS: dict[str, Callable[[], Command]] = {"smoke": smoke, "small": small, "fu
 
 
 def main(command: Command, workdir: Path, preset: str) -> dict[str, Any]:
-    """Runs the contest and says where the report is."""
+    """Runs the comparison and says where the report is."""
     config = command.config
-    contest = Comparison(
+    comparison = Comparison(
         experiment="quickstart",
         preset=preset,
         question=QUESTION,
@@ -83,7 +83,7 @@ def main(command: Command, workdir: Path, preset: str) -> dict[str, Any]:
         headline_method="ours",
         rivals=("b_plus:fast", "b_plus", "b"),
     )
-    results = run(contest, command, workdir)
+    results = run(comparison, command, workdir)
     print(f"report: {Path(workdir) / 'report.html'}", file=sys.stderr)
     return results
 

@@ -48,7 +48,7 @@ PACE_FRAMES = 256
 PROBE_ROWS = 32
 """Rows that meet a foreign error."""
 
-ANOTHERS, ANOTHERS_AGE = "another model's", 8
+OTHER_MODELS, OTHER_AGE = "another model's", 8
 """The foreign error that another model made, by so many steps of its own from real frames."""
 
 
@@ -147,39 +147,40 @@ def judge(generator: Generator, monitor: Monitor, params: Params, context: Frame
 
 
 def probes(
-    generator: Generator, params: Params, starts: Frames, anothers: tuple[Frames, Frames], key: PRNGKey
+    generator: Generator, params: Params, starts: Frames, other: tuple[Frames, Frames] | None, key: PRNGKey
 ) -> dict[str, Any]:
-    """How a generator answers foreign errors, and how diverse its rollouts are, for a cell of a result file.
+    """Returns how a generator answers foreign errors, and how diverse its rollouts are, for a cell.
 
     Args:
-        generator: who is probed.
+        generator: what is probed.
         params: its parameters.
         starts: real starts of rollouts, `[rows, frames, h, w, c]`.
-        anothers: from `anothers_errors`.
+        other: from `other_errors`, or None where no other model was trained.
         key: of errors and rollouts.
     """
-    responses, spread = jax.device_get(_probed(generator, params, starts, anothers, key))
+    responses, spread = jax.device_get(_probed(generator, params, starts, other, key))
     shown = {name: [float(f"{value:.3g}") for value in values] for name, values in responses.items()}
     return {"frames": list(PROBE_FRAMES), "responses": shown, "diversity": float(f"{float(spread):.3g}")}
 
 
 @functools.partial(jax.jit, static_argnames=("generator",))
 def _probed(
-    generator: Generator, params: Params, starts: Frames, anothers: tuple[Frames, Frames], key: PRNGKey
+    generator: Generator, params: Params, starts: Frames, other: tuple[Frames, Frames] | None, key: PRNGKey
 ) -> tuple[dict[str, Any], Any]:
     seen = {
         name: response(generator, params, starts[:PROBE_ROWS], foreign, key, PROBE_FRAMES)
         for name, foreign in FOREIGN.items()
     }
-    real, wrong = (clip[:, -generator.context_frames :] for clip in anothers)
-    seen[ANOTHERS] = response_between(generator, params, real, wrong, key, PROBE_FRAMES)
+    if other is not None:
+        real, wrong = (clip[:, -generator.context_frames :] for clip in other)
+        seen[OTHER_MODELS] = response_between(generator, params, real, wrong, key, PROBE_FRAMES)
     return seen, diversity(generator, params, starts[:8], key)
 
 
-def anothers_errors(another: Generator, params: Params, source: ClipSource, context: int) -> tuple[Frames, Frames]:
+def other_errors(other: Generator, params: Params, source: ClipSource, context: int) -> tuple[Frames, Frames]:
     """Clips that nothing trained on, real and with another model's errors, for generators of up to `context` frames."""
-    real = source.batch(0, PROBE_ROWS, max(context, another.context_frames) + ANOTHERS_AGE).clip
-    return real, _rolled_over(another, params, real, ANOTHERS_AGE, jax.random.key(8))
+    real = source.batch(0, PROBE_ROWS, max(context, other.context_frames) + OTHER_AGE).clip
+    return real, _rolled_over(other, params, real, OTHER_AGE, jax.random.key(8))
 
 
 _rolled_over = jax.jit(rolled_over, static_argnames=("generator", "age"))
