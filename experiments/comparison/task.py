@@ -66,7 +66,7 @@ class Budget:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Choices:
-    """What was tuned, on seeds that are not reported; but the balls' brake on two that are, see NOTES.md.
+    """What was tuned, on seeds that are not reported; but the balls' brake on two that are, see docs/lab_notes.
 
     Attributes:
         noise: strongest noise of noise augmentation.

@@ -57,7 +57,7 @@ from recycle_jax.sharding import make_mesh
 CURVE = tuple(f"recycle+{share}" for share in (0.05, 0.15))
 METHODS = ("b", "b_plus", "recycle", "noise", "pushforward", "recycle_continued", *CURVE)
 TRIALS = (("recycle", 45), ("noise", 6), ("pushforward", 4), ("recycle_continued", 1))
-"""Settings tried, see NOTES.md: not the same number for every method, which favours recycling."""
+"""Settings tried, see docs/lab_notes: not the same number for every method, which favours recycling."""
 
 QUESTION = "How long do generators of simulated worlds stay stable, and what does recycling change?"
 

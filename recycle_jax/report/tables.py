@@ -35,10 +35,10 @@ LAWS = {
 COLUMNS = (
     Column(title="method", meaning="How the generator was trained.", number=False),
     Column(title="horizon", meaning="Frames until half of the rollouts have left the band of real video."),
-    Column(title="never left", meaning="Fraction of rollouts inside the band to the last frame watched."),
+    Column(title="survival", meaning="Share of rollouts inside the bands to the last frame watched."),
     Column(title="error growth", meaning="The law that the off-manifold distance follows.", number=False),
     Column(title="motion ÷ real", meaning="Motion at the last frame watched over real video's; 1 is right."),
-    Column(title="mass kept", meaning="Mass at the last frame watched over the first frames'; 1 is right."),
+    Column(title="mass ÷ start", meaning="Mass at the last frame watched over the first frames'; 1 is right."),
     Column(title="ended by", meaning="What ended rollouts, with the fraction of rollouts.", number=False),
     Column(title="one-step loss", meaning="Error of a single step from clean history; lower is better."),
     Column(title="compute ÷ B", meaning="All training compute over that of teacher forcing, B."),
@@ -47,7 +47,7 @@ COLUMNS = (
 )
 
 
-BRIEF = ("method", "horizon", "never left", "motion ÷ real", "ended by", "compute ÷ B")
+BRIEF = ("method", "horizon", "survival", "motion ÷ real", "ended by", "compute ÷ B")
 """Columns of the brief table."""
 
 

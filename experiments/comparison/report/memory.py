@@ -1,4 +1,4 @@
-"""What is left of each start's own pace, see `drift.memory`: correlations and spreads, octave by octave."""
+"""What is left of the motion of each start's own clip, see `drift.memory`: correlations and spreads, by octave."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,10 +15,10 @@ EARLY = 64
 
 COLUMNS = (
     Column(title="method", number=False),
-    Column(title=f"own pace, {EARLY} frames on"),
-    Column(title="own pace, at the end"),
-    Column(title="spread of paces, at the end"),
-    Column(title="last frame told of"),
+    Column(title=f"own motion, {EARLY} frames on"),
+    Column(title="own motion, at the end"),
+    Column(title="spread of motion, at the end"),
+    Column(title="last frame with enough rollouts"),
 )
 
 
