@@ -79,7 +79,7 @@ class Config:
         size: side of the frames, 32 to 64.
         crop: cut the middle square, or squeeze the whole frame into it.
         held_out: share of the clips that nothing trains on; bands come from one half of them, their check and the
-            starts of the judged rollouts from the other.
+            starts of the evaluated rollouts from the other.
         context: frames of history.
         kinds: generators.
         methods: method ids.
@@ -193,7 +193,7 @@ def build_task(kind: str, config: Config, train: ArrayClips, held: ArrayClips, f
         bands=footage_bands(calibration, check, statistics, judging),
     )
     real = footage_windows(check, context + judging.max_frames, judging.rollouts)
-    judged = Evaluator(monitor=monitor, starts=real[:, :context])
+    evaluator = Evaluator(monitor=monitor, starts=real[:, :context])
     return Task(
         world=config.name,
         kind=kind,
@@ -201,7 +201,7 @@ def build_task(kind: str, config: Config, train: ArrayClips, held: ArrayClips, f
         source=lambda seed: dataclasses.replace(train, seed=seed),
         held_out=check,
         truth=lambda frames: np.asarray(real[0, context : context + frames]),
-        judge=lambda: judged,
+        judge=lambda: evaluator,
         long=None,
         continued=None,
         budget=config.budget,

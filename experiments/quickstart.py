@@ -14,7 +14,6 @@ About five minutes on two idle cores, compilation included; the page to open is 
 """
 
 import dataclasses
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -68,7 +67,7 @@ PRESETS: dict[str, Callable[[], Command]] = {"smoke": smoke, "small": small, "fu
 
 
 def main(command: Command, workdir: Path, preset: str) -> dict[str, Any]:
-    """Runs the comparison and says where the report is."""
+    """Runs the comparison."""
     config = command.config
     comparison = Comparison(
         experiment="quickstart",
@@ -83,9 +82,7 @@ def main(command: Command, workdir: Path, preset: str) -> dict[str, Any]:
         headline_method="ours",
         rivals=("b_plus:fast", "b_plus", "b"),
     )
-    results = run(comparison, command, workdir)
-    print(f"report: {Path(workdir) / 'report.html'}", file=sys.stderr)
-    return results
+    return run(comparison, command, workdir)
 
 
 if __name__ == "__main__":

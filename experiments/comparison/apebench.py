@@ -204,7 +204,7 @@ def _seeds_of(place: Workdir, scenario: str, method: str) -> list[int]:
 
 
 def read_cell(place: Workdir, scenario: str, method: str, seed: int) -> dict[str, Any] | None:
-    """A finished cell; None where it is missing or, which is told, cannot be read."""
+    """A finished cell; None where it is missing or, which is reported, cannot be read."""
     path = cell_path(place, scenario, method, seed)
     if not path.exists():
         return None

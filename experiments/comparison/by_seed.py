@@ -47,7 +47,7 @@ def survival_by_seed(cells: Sequence[Mapping[str, Any]]) -> dict[int, float]:
 
 
 def _listed(found: Mapping[int, float]) -> Entry:
-    """All seeds up to the last that was run, each in its position: one that was not run is told too."""
+    """All seeds up to the last that was run, each in its position: one that was not run is a dash."""
     if not found:
         return Entry(main=wording.UNKNOWN)
     shown = [_short(found[seed]) if seed in found else wording.UNKNOWN for seed in range(max(found) + 1)]

@@ -116,11 +116,11 @@ class Checkpoints:
                 shutil.rmtree(folder)
 
     def observer_of(self, name: str, method: str, phase: str) -> Observer:
-        """Returns who is told of a phase of a method; the method's own phase has no name besides."""
+        """Returns the observer of a phase of a method; the method's own phase has no name besides."""
         return self.observer(method if phase == name else f"{method}{PHASE}{phase}")
 
     def observer(self, phase: str) -> Observer:
-        """Returns who is told of a phase, and where it is saved."""
+        """Returns the observer of a phase, which logs it and says where it is saved."""
         name = self._name(phase)
         return Observer(
             log=lambda record: self.workdir.log({"run": name, **record}),

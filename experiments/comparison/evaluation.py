@@ -1,4 +1,4 @@
-"""Judging one generator on one kind of video: the same statistics, bands and starts for every method.
+"""Evaluating one generator on one kind of video: the same statistics, bands and starts for every method.
 
 Bands are calibrated on real video once, before any method runs, and committed under `experiments/results/bands`;
 what a run uses is looked up there by world, length and window, and calibrated anew only where it is missing.
@@ -43,7 +43,7 @@ PROBE_FRAMES = (1, 4, 16)
 """Frames after a foreign error at which it is looked at."""
 
 PACE_FRAMES = 256
-"""Frames of real video that tell a start's own pace: several beats of a heart, several walls of a ball's."""
+"""Frames of real video over which a start's own motion is measured: several beats of a heart."""
 
 PROBE_ROWS = 32
 """Rows that meet a foreign error."""
@@ -95,7 +95,7 @@ def world_tolerances(world: DecodableWorld, objects: int) -> dict[str, Tolerance
 
 
 def real_extremes(world: DecodableWorld, judging: Judging, seed: int) -> Extremes:
-    """Runs the world itself for `max_frames` frames through the monitor that judges generators."""
+    """Runs the world itself for `max_frames` frames through the monitor that evaluates generators."""
     monitor = Monitor(statistics=world_statistics(world), window=judging.window, max_frames=judging.max_frames)
     frames = monitor.statistics.context_frames
 
@@ -210,28 +210,28 @@ def strip_frames(generator: Generator, params: Params, context: Frames, key: PRN
 
 
 def start_context(world: DecodableWorld, frames: int, rows: int) -> Frames:
-    """Real starts for judging, `[rows, frames, h, w, c]`."""
+    """Real starts of evaluated rollouts, `[rows, frames, h, w, c]`."""
     return WorldClips(world=world, seed=START_SEED).batch(0, rows, frames).clip
 
 
 def true_pace(world: DecodableWorld, frames: int, rows: int) -> np.ndarray:
-    """How lively the real continuations of `start_context` are, `[rows]`, see `drift.memory`."""
+    """Motion of the real continuations of `start_context`, `[rows]`, see `drift.memory`."""
     source = WorldClips(world=world, seed=START_SEED)
     last = jax.jit(lambda: pace(source.batch(0, rows, frames + PACE_FRAMES).clip[:, frames - 1 :]))
     return np.asarray(last())
 
 
-def with_memory(cell: Mapping[str, Any], judged: Evaluator) -> dict[str, Any]:
-    """A cell with what its rollouts remember of their own pace, where their curves and that pace are there."""
+def with_memory(cell: Mapping[str, Any], evaluator: Evaluator) -> dict[str, Any]:
+    """A cell with the memory of its rollouts, where their curves and the motion of their starts are known."""
     motion = curve_of(cell, "motion")
     rows = {values.size for values in motion.values()}
-    if judged.pace is None or rows != {len(judged.starts)}:
+    if evaluator.pace is None or rows != {len(evaluator.starts)}:
         return dict(cell)
-    return {**cell, "memory": memory(motion, judged.pace(), exits_of(cell).exit_frame)}
+    return {**cell, "memory": memory(motion, evaluator.pace(), exits_of(cell).exit_frame)}
 
 
 def footage_windows(clips: ArrayClips, frames: int, count: int) -> Frames:
-    """The livelier half of windows spread evenly over all that the clips have, `[count, frames, h, w, c]`.
+    """The half of windows with more motion, spread evenly over all that the clips have, `[count, frames, h, w, c]`.
 
     Recorded things rest at times. Where resting windows counted, a rollout that freezes would be like real video.
     """

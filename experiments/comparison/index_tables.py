@@ -27,7 +27,7 @@ HEADLINE = (
     "ours",
     "real",
 )
-"""Methods of the first table: baselines, the best remedies at both learning rates, the recipe, real video."""
+"""Methods of the first table: baselines, the best rivals, the recipe, real video."""
 
 CONTROLS = (
     "stale:even,fast",

@@ -67,8 +67,8 @@ SHORT = (
     "ours",
     "real",
 )
-"""Methods of the table on the first page: each family as the screening chose it, B+, the best rivals and ours at
-the recipe's rate too; without parts and controls."""
+"""Methods of the table of horizons: each family as the screening chose it, B+, the best rivals and recycling at the
+recipe's learning rate too; without parts and controls."""
 
 RATES = (
     "b_plus",
@@ -112,7 +112,7 @@ SHAPED = (
     "ours",
     "real",
 )
-"""Methods of the table of digits, shape by shape: those that keep most of them."""
+"""Methods of the table of digits, shape by shape: those with the highest survival."""
 
 REMEMBERING = (
     "b_plus:fast",
@@ -210,7 +210,7 @@ def _overview(worlds: Collection[str]) -> str:
 
 
 def _short() -> str:
-    """The first page's, in the order of `SHORT`; times B+ only where all tasks were measured, or they say little."""
+    """Horizons, in the order of `SHORT`; times B+ only where all tasks were measured, or they say little."""
     grid = overview_grid(_part(_results("compare"), WORLDS, SHORT))
     assert grid is not None
     names = [LABELS.of(SHORT)[method].name for method in SHORT]
@@ -225,7 +225,7 @@ def _short() -> str:
 
 
 def _methods() -> str:
-    """What the methods of the first page are, in a sentence each."""
+    """What the methods of the table of horizons are, in a sentence each."""
     methods = LABELS.of(SHORT)
     rows = [[Entry(main=methods[method].name), Entry(main=methods[method].about)] for method in SHORT]
     columns = [Column(title="method", number=False), Column(title="what it is", number=False)]
@@ -241,7 +241,7 @@ def _foreign() -> str:
 
 
 def _rates() -> str:
-    """What is kept and what it costs in one-step loss, at both rates."""
+    """Survival and one-step loss, at both learning rates."""
     return _by_tasks(
         _results("compare"),
         RATES,
@@ -251,7 +251,7 @@ def _rates() -> str:
 
 
 def _accuracy(names: Sequence[str]) -> str:
-    """One-step loss over the recipe's of the same seeds, and what is kept of all seeds, side by side."""
+    """One-step loss over the recipe's of the same seeds, and survival over all seeds."""
     results = _results("compare")
     ours = cells_of(results)
 
@@ -272,7 +272,7 @@ def _long() -> str:
 
 
 def _memory() -> str:
-    """What is left of each start's own pace."""
+    """What is left of the motion of each start's own clip."""
     title = (
         "correlation with the motion of each start's own clip after 64 and 1,024 frames; spread of motion then ÷ real"
     )
@@ -317,7 +317,7 @@ def _outlasted(cells: Sequence[Mapping[str, Any]]) -> Entry:
 
 
 def _remembered(cells: Sequence[Mapping[str, Any]]) -> Entry:
-    """Means over seeds; of octaves in which too few rollouts are within their bands nothing is told."""
+    """Means over seeds; octaves in which too few rollouts are within their bands are dashes."""
     seen = [cell["memory"] for cell in cells if "memory" in cell]
     early, late, spread = at(seen, "correlation", EARLY), at(seen, "correlation", 1024), at(seen, "spread", 1024)
     return Entry(main=f"{early}, {late}; {spread}" if seen else wording.UNKNOWN)

@@ -1,4 +1,4 @@
-"""Where remedies for drift compete: one source of clips, one generator, one budget, one judge."""
+"""Where methods are compared: one source of clips, one generator, one budget, one evaluator."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -109,7 +109,7 @@ class Evaluator:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Task:
-    """One place of the contest.
+    """One world with one kind of generator.
 
     Attributes:
         world: its name.

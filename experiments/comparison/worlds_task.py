@@ -5,7 +5,7 @@ the horizon of plain training (B), of plain training at the recycled run's cost 
 fresh pushforward at that cost, of recycling with the recorded clips moved onto the rollouts, and of recycling with a
 simulator?
 
-Expected: recycling at least 10 x B+ and 2 x the other remedies, at a cost of at most 1.5 x B.
+Expected: recycling at least 10 x B+ and 2 x the other methods, at a cost of at most 1.5 x B.
 
     python -m experiments.comparison.worlds_task --preset small
 
@@ -80,7 +80,7 @@ class Config:
         net, budget, judging: see there.
         recycling: of the predictors.
         flow_recycling: of the flows, with stronger noise, since frames that are sampled jitter.
-        long: how a few generators of the first seed are judged besides.
+        long: how a few generators of the first seed are evaluated besides.
         long_methods: which.
     """
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from recycle_jax.drift.statistics import DISTANCE
 from recycle_jax.report import wording
 from recycle_jax.report.failures import failures
 from recycle_jax.report.grid import (
@@ -114,7 +115,7 @@ def _row(
         Entry(main=name),
         Entry(main=wording.horizon(horizon), detail=wording.horizon_interval(horizon)),
         Entry(main=wording.percent(horizon.get("censored_fraction"))),
-        law_votes(entry.get("growth") or {}),
+        _growth(entry, bands),
         _at_the_end(entry.get("dynamics_ratio")),
         _at_the_end(entry.get("retention")),
         _ended_by(cells, bands),
@@ -123,6 +124,13 @@ def _row(
         Entry(main=wording.count(trials) if trials else wording.UNKNOWN),
         Entry(main=_amount(entry, cells)),
     ]
+
+
+def _growth(entry: Mapping[str, Any], bands: Mapping[str, Any] | None) -> Entry:
+    """The law of growth, unless the world has no distance that could grow."""
+    if bands is not None and DISTANCE not in bands["statistics"]:
+        return Entry(main=wording.UNKNOWN)
+    return law_votes(entry.get("growth") or {})
 
 
 def _at_the_end(curve: Mapping[str, Sequence[Any]] | None) -> Entry:

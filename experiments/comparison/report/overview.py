@@ -100,7 +100,7 @@ def _horizon(results: Mapping[str, Any], entry: str | None) -> Mapping[str, Any]
 
 
 def _least(results: Mapping[str, Any], task: Task) -> float:
-    """A window of the task's bands, the shortest horizon that can be told from none."""
+    """A window of the task's bands, the shortest horizon that can be measured."""
     window = wording.number(((results.get("bands") or {}).get(task.world) or {}).get("window"))
     return window if math.isfinite(window) else 1.0
 
