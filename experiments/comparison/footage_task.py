@@ -14,7 +14,6 @@ FOLDER holds video files, in sub-folders where the domains differ. Without `--da
 its own. About 25 minutes on two idle cores; the first run also decodes the clips.
 """
 
-import contextlib
 import dataclasses
 import functools
 import tempfile
@@ -27,20 +26,22 @@ import numpy as np
 
 from experiments.comparison.builders import as_it_is, at_rate, cooled, in_recipe, recycled, relayed
 from experiments.comparison.cell_store import take_over
+from experiments.comparison.conclusion import conclude
 from experiments.comparison.evaluation import Judging, footage_bands, footage_windows
 from experiments.comparison.method import METHODS, Method
 from experiments.comparison.methods import IN_DISGUISE
-from experiments.comparison.runner import Comparison, Share, conclude, run_contest
+from experiments.comparison.runner import Comparison, Share, run_comparison
 from experiments.comparison.task import Budget, Choices, Evaluator, Net, Task, build_generator
+from experiments.footage_files import FALLBACK_FPS, data_hash, frame_rate
 from recycle_jax.cli import launch, written_out
 from recycle_jax.data.arrays import ArrayClips
-from recycle_jax.data.videos import FrameRule, find_videos, load_folder
+from recycle_jax.data.videos import FrameRule, load_folder
 from recycle_jax.data.worlds.balls import BouncingBalls
 from recycle_jax.data.worlds.clips import WorldClips
 from recycle_jax.drift.monitor import Monitor
 from recycle_jax.drift.recorded import recorded_statistics
 from recycle_jax.histories.recipe import Recycling
-from recycle_jax.io.video import import_av, write_mp4
+from recycle_jax.io.video import write_mp4
 from recycle_jax.io.workdir import open_workdir
 from recycle_jax.sharding import make_mesh
 
@@ -63,9 +64,6 @@ TABLE: dict[str, Method] = {
 B on, then without mended frames, cooled in any case, or told of its own frames; what the recipe was before its chains
 ended, with even rows and with its relay at the recipe's rate too; and rivals at that rate."""
 
-FALLBACK_FPS = 8.0
-"""Frame rate of videos where no file tells one; the rendered clips are written at it."""
-
 QUESTION = "How long do rollouts of a generator of real footage look like real footage?"
 
 
@@ -78,7 +76,7 @@ class Config:
         size: side of the frames, 32 to 64.
         crop: cut the middle square, or squeeze the whole frame into it.
         held_out: share of the clips that nothing trains on; bands come from one half of them, their check and the
-            starts of the judged rollouts from the other.
+            starts of the evaluated rollouts from the other.
         context: frames of history.
         kinds: generators.
         methods: method ids.
@@ -170,17 +168,8 @@ def load(command: Command) -> ArrayClips:
         return load_folder(folder, rule, min_frames=config.context + 1, cache=Path(folder) / "cache")
 
 
-def frame_rate(folder: str) -> float:
-    """Returns the median frame rate of a folder's video files, frames a second."""
-    av, rates = import_av(), []
-    for path in find_videos(folder).files:
-        with contextlib.suppress(av.FFmpegError), av.open(str(path)) as container:  # decoding has named what is unsound
-            rates += [float(stream.average_rate) for stream in container.streams.video[:1] if stream.average_rate]
-    return float(np.median(rates)) if rates else FALLBACK_FPS
-
-
-def build_arena(kind: str, config: Config, train: ArrayClips, held: ArrayClips, fps: float) -> Task:
-    """The footage, one generator, its judge."""
+def build_task(kind: str, config: Config, train: ArrayClips, held: ArrayClips, fps: float) -> Task:
+    """The footage, one generator, its evaluator."""
     judging, context = config.judging, config.context
     statistics = recorded_statistics(context, judging.window)
     # Another hash than the one that held these clips out.
@@ -192,7 +181,7 @@ def build_arena(kind: str, config: Config, train: ArrayClips, held: ArrayClips, 
         bands=footage_bands(calibration, check, statistics, judging),
     )
     real = footage_windows(check, context + judging.max_frames, judging.rollouts)
-    judged = Evaluator(monitor=monitor, starts=real[:, :context])
+    evaluator = Evaluator(monitor=monitor, starts=real[:, :context])
     return Task(
         world=config.name,
         kind=kind,
@@ -200,7 +189,7 @@ def build_arena(kind: str, config: Config, train: ArrayClips, held: ArrayClips, 
         source=lambda seed: dataclasses.replace(train, seed=seed),
         held_out=check,
         truth=lambda frames: np.asarray(real[0, context : context + frames]),
-        judge=lambda: judged,
+        judge=lambda: evaluator,
         long=None,
         continued=None,
         budget=config.budget,
@@ -217,13 +206,15 @@ def main(command: Command, workdir: Path, preset: str) -> dict[str, Any]:
     config = command.config
     # A workdir may grow by methods, generators and seeds: a cell does not depend on its neighbours.
     grows = {"methods", "kinds", "seeds"}
-    place = open_workdir(workdir, {k: v for k, v in dataclasses.asdict(config).items() if k not in grows})
-    jax.config.update("jax_compilation_cache_dir", str(place.path / "compiled"))
+    directory = open_workdir(
+        workdir, {k: v for k, v in dataclasses.asdict(config).items() if k not in grows}, data=data_hash(command.data)
+    )
+    jax.config.update("jax_compilation_cache_dir", str(directory.path / "compiled"))
     if command.earlier:
-        take_over(command.earlier, place, preset, config.judging.max_frames)
+        take_over(command.earlier, directory, preset, config.judging.max_frames)
     train, held = load(command).split(config.held_out)
     fps = frame_rate(command.data) if command.data else FALLBACK_FPS
-    contest = Comparison(
+    comparison = Comparison(
         experiment="footage",
         preset=preset,
         question=QUESTION,
@@ -235,9 +226,9 @@ def main(command: Command, workdir: Path, preset: str) -> dict[str, Any]:
         headline_method="ours",
         rivals=tuple(name for name in config.methods if name != "ours"),
     )
-    makers = [functools.partial(build_arena, kind, config, train, held, fps) for kind in config.kinds]
-    places, cells = run_contest(contest, makers, place, command.share)
-    return conclude(contest, places, cells, place, config, command.publish)
+    builders = [functools.partial(build_task, kind, config, train, held, fps) for kind in config.kinds]
+    tasks, cells = run_comparison(comparison, builders, directory, command.share)
+    return conclude(comparison, tasks, cells, directory, config, command.publish)
 
 
 if __name__ == "__main__":

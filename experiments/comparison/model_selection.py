@@ -21,10 +21,10 @@ from experiments.comparison.runner import Comparison
 from experiments.comparison.task import Task
 
 
-def choose(contest: Comparison, places: Sequence[Task], cells: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+def choose(comparison: Comparison, tasks: Sequence[Task], cells: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """The rule of the module docstring."""
     found: dict[str, tuple[float, str]] = {}
-    means = geometric_means(contest, places, cells)
+    means = geometric_means(comparison, tasks, cells)
     for name, mean in means.items():
         found[family_of(name)] = max(found.get(family_of(name), (-1.0, "")), (mean or 0.0, name))
     waits = {family_of(name) for name, mean in means.items() if mean is None}
@@ -32,15 +32,15 @@ def choose(contest: Comparison, places: Sequence[Task], cells: Sequence[Mapping[
 
 
 def best_of(
-    contest: Comparison,
-    places: Sequence[Task],
+    comparison: Comparison,
+    tasks: Sequence[Task],
     cells: Sequence[Mapping[str, Any]],
     families: Sequence[str],
     min_share: float,
 ) -> tuple[str, ...]:
     """Who goes to a run-off: settings of `families` with at least `min_share` of their best's score; never one
     alone."""
-    means = geometric_means(contest, places, cells)
+    means = geometric_means(comparison, tasks, cells)
     chosen: tuple[str, ...] = ()
     for family in families:
         own = {name: mean for name, mean in means.items() if family_of(name) == family and mean is not None}
@@ -50,16 +50,16 @@ def best_of(
 
 
 def geometric_means(
-    contest: Comparison, places: Sequence[Task], cells: Sequence[Mapping[str, Any]]
+    comparison: Comparison, tasks: Sequence[Task], cells: Sequence[Mapping[str, Any]]
 ) -> dict[str, float | None]:
-    """Setting -> its score over the places, 0 where nobody serves one, None where a cell is missing yet."""
+    """Setting -> its score over the tasks, 0 where nobody serves one, None where a cell is missing yet."""
     exits: dict[tuple[str, str, str, int], float] = {
         (c["method"], c["world"], c["generator"], c["seed"]): float(np.mean(c["rollouts"]["exit_frame"])) for c in cells
     }
     means: dict[str, float | None] = {}
-    for name in contest.methods:
-        served = [(shown, p.world, p.kind) for p in places if (shown := stands_for(contest.table, name, p))]
-        wanted = [(*where, seed) for where in served for seed in contest.seeds]
+    for name in comparison.methods:
+        served = [(shown, p.world, p.kind) for p in tasks if (shown := stands_for(comparison.table, name, p))]
+        wanted = [(*where, seed) for where in served for seed in comparison.seeds]
         there = all(key in exits for key in wanted)
         means[name] = _geometric_mean([exits[key] for key in wanted]) if there else None
     return means

@@ -22,7 +22,7 @@ Which setting goes on is a rule fixed before it ran, see `experiments.comparison
 ours, which two worlds cannot tell apart, are judged on the other two as well.
 
 `small` is days on two cores, shared by as many processes as `--share.parts` says: 536 cells of screening of 40 seconds
-to 3 minutes, then 124 methods x 16 places x 5 seeds of one to seven minutes; `--share.methods`, `--share.worlds` and
+to 3 minutes, then 124 methods x 16 tasks x 5 seeds of one to seven minutes; `--share.methods`, `--share.worlds` and
 `--share.kinds` make what matters first. `full` is for a GPU. On a machine that has none of the cells,
 
     git show ablations-1:experiments/results/compare.json > compare_full.json
@@ -43,12 +43,13 @@ import jax
 from rich.console import Console
 
 from experiments.comparison.cell_store import settings_taken_over, take_over
+from experiments.comparison.conclusion import conclude
 from experiments.comparison.domains import CROWDED, DOMAINS, FURTHER, STOCHASTIC, WORLDS, things_in
 from experiments.comparison.evaluation import HELD_OUT_SEED, Judging
 from experiments.comparison.method import Method, require_known
 from experiments.comparison.methods import CONTROLS, EARLIER, FASTER, REMEDIES, RIVALS, family_of
 from experiments.comparison.model_selection import best_of, choose
-from experiments.comparison.runner import Comparison, Share, conclude, missing_cells, run_contest
+from experiments.comparison.runner import Comparison, Share, missing_cells, run_comparison
 from experiments.comparison.task import (
     Budget,
     Choices,
@@ -234,18 +235,18 @@ PRESETS: dict[str, Callable[[], Command]] = {"smoke": smoke, "small": small, "fu
 
 def main(command: Command, workdir: Path, preset: str) -> dict[str, Any]:
     """Runs this process's share of the stages; assembles and reports all cells that are there."""
-    config, place = command.config, open_workdir(workdir, made_of(command.config))
-    jax.config.update("jax_compilation_cache_dir", str(place.path / "compiled"))
+    config, directory = command.config, open_workdir(workdir, made_of(command.config))
+    jax.config.update("jax_compilation_cache_dir", str(directory.path / "compiled"))
     if command.earlier:
-        taken = take_over(command.earlier, place, preset, config.judging.max_frames)
+        taken = take_over(command.earlier, directory, preset, config.judging.max_frames)
         Console(stderr=True).print(f"{taken} cells taken over from {command.earlier}")
-    chosen = {**screen(command, preset, place), **settings_taken_over(place)}
+    chosen = {**screen(command, preset, directory), **settings_taken_over(directory)}
     table = final_table(config, chosen)
-    contest = _contest("compare", preset, config, table, config.seeds)
-    places, cells = run_stage("final", contest, _arenas(config, config.judging), place, command)
-    more = run_stage("domains", _domain_contest(contest), _domain_arenas(config), place, command)
-    contest = dataclasses.replace(contest, tuning_trials=trials(config))
-    return conclude(contest, [*places, *more[0]], [*cells, *more[1]], place, config, command.publish)
+    comparison = _comparison("compare", preset, config, table, config.seeds)
+    tasks, cells = run_stage("final", comparison, _tasks(config, config.judging), directory, command)
+    more = run_stage("domains", _domain_comparison(comparison), _domain_tasks(config), directory, command)
+    comparison = dataclasses.replace(comparison, tuning_trials=trials(config))
+    return conclude(comparison, [*tasks, *more[0]], [*cells, *more[1]], directory, config, command.publish)
 
 
 def made_of(config: Config) -> dict[str, Any]:
@@ -260,33 +261,33 @@ def screen(command: Command, preset: str, workdir: Workdir) -> dict[str, str]:
     config = command.config
     counts = dict(trials(config))
     settings = {name: REMEDIES[name] for name in named(config) if counts[family_of(name)] > 1}
-    contest = _contest("screening", preset, config, settings, config.screening_seeds)
-    contest = dataclasses.replace(contest, strip_frames=1, long_methods=())
+    comparison = _comparison("screening", preset, config, settings, config.screening_seeds)
+    comparison = dataclasses.replace(comparison, strip_frames=1, long_methods=())
     inside = open_workdir(workdir.path / "screening", made_of(config))
     short = dataclasses.replace(config, worlds=config.screening_worlds, budget=config.screening_budget)
-    places, cells = run_stage("screening", contest, _arenas(short, config.screening), inside, command)
-    chosen = choose(contest, places, cells)
-    close = best_of(contest, places, cells, config.run_off, config.run_off_within)
+    tasks, cells = run_stage("screening", comparison, _tasks(short, config.screening), inside, command)
+    chosen = choose(comparison, tasks, cells)
+    close = best_of(comparison, tasks, cells, config.run_off, config.run_off_within)
     finalists = {name: settings[name] for name in close if config.run_off_worlds}
     if finalists:
-        rest = dataclasses.replace(contest, methods=tuple(finalists), table=finalists)
+        rest = dataclasses.replace(comparison, methods=tuple(finalists), table=finalists)
         elsewhere = dataclasses.replace(short, worlds=config.run_off_worlds)
-        more = run_stage("screening", rest, _arenas(elsewhere, config.screening), inside, command)
-        chosen |= choose(rest, [*places, *more[0]], [*cells, *more[1]])
+        more = run_stage("screening", rest, _tasks(elsewhere, config.screening), inside, command)
+        chosen |= choose(rest, [*tasks, *more[0]], [*cells, *more[1]])
     write_json(inside.path / "chosen.json", chosen)
     return chosen
 
 
 def run_stage(
-    stage: str, contest: Comparison, makers: Sequence[Callable[[], Task]], workdir: Workdir, command: Command
+    stage: str, comparison: Comparison, builders: Sequence[Callable[[], Task]], workdir: Workdir, command: Command
 ) -> tuple[list[Task], list[dict[str, Any]]]:
     """The cells of a stage, after telling how much of it is left to do."""
-    makers = [functools.cache(make) for make in makers]
+    builders = [functools.cache(build) for build in builders]
     if stage in command.stages:
-        missing, seconds = missing_cells(contest, makers, workdir)
+        missing, seconds = missing_cells(comparison, builders, workdir)
         about = f", about {missing * seconds / 3600:.1f} core hours" if seconds else ""
         Console(stderr=True).print(f"{time.strftime('%H:%M')} {stage}: {missing} cells to make{about}")
-    return run_contest(contest, makers, workdir, command.share_of(stage))
+    return run_comparison(comparison, builders, workdir, command.share_of(stage))
 
 
 def named(config: Config) -> list[str]:
@@ -313,10 +314,10 @@ def trials(config: Config) -> tuple[tuple[str, int], ...]:
     return tuple((family, sum(family_of(name) == family for name in names)) for family in map(family_of, names))
 
 
-def build_arena(
+def build_task(
     name: str, kind: str, config: Config, world: DecodableWorld, judging: Judging, label: str, domain: str = "all"
 ) -> Task:
-    """One world, one generator, its judge."""
+    """One world, one generator, its evaluator."""
     judge = functools.partial(world_judge, world=world, objects=things_in(world), context=START_FRAMES)
     return Task(
         world=label,
@@ -338,27 +339,27 @@ def build_arena(
     )
 
 
-def _arenas(config: Config, judging: Judging) -> list[Callable[[], Task]]:
+def _tasks(config: Config, judging: Judging) -> list[Callable[[], Task]]:
     return [
-        functools.partial(build_arena, name, kind, config, ALL_WORLDS[name], judging, name)
+        functools.partial(build_task, name, kind, config, ALL_WORLDS[name], judging, name)
         for kind in config.kinds
         for name in config.worlds
         if kind == "flow" or ALL_WORLDS[name].deterministic
     ]
 
 
-def _domain_arenas(config: Config) -> list[Callable[[], Task]]:
+def _domain_tasks(config: Config) -> list[Callable[[], Task]]:
     names = [name for name in config.worlds if name in DOMAINS]
-    return [functools.partial(_split_arena, name, kind, config) for kind in config.kinds for name in names]
+    return [functools.partial(_split_task, name, kind, config) for kind in config.kinds for name in names]
 
 
-def _split_arena(name: str, kind: str, config: Config) -> Task:
+def _split_task(name: str, kind: str, config: Config) -> Task:
     """Trained on one domain, judged on all."""
     domains = DOMAINS[name]
     label = f"{name}_{domains.seen}"
     seen = domains.worlds[domains.seen]
     unseen = {domains.unseen: domains.worlds[domains.unseen], **FURTHER.get(name, {})}
-    task = build_arena(name, kind, config, seen, config.judging, label, domains.seen)
+    task = build_task(name, kind, config, seen, config.judging, label, domains.seen)
     return dataclasses.replace(
         task,
         elsewhere={
@@ -371,7 +372,7 @@ def _split_arena(name: str, kind: str, config: Config) -> Task:
     )
 
 
-def _contest(
+def _comparison(
     experiment: str, preset: str, config: Config, table: dict[str, Method], seeds: tuple[int, ...]
 ) -> Comparison:
     return Comparison(
@@ -386,9 +387,10 @@ def _contest(
         table=table,
         headline_method="ours",
         rivals=tuple(name for name in table if name in COMPARED),
+        other_model=True,
     )
 
 
-def _domain_contest(contest: Comparison) -> Comparison:
-    methods = tuple(name for name in DOMAIN_METHODS if name in contest.table)
-    return dataclasses.replace(contest, methods=methods, long_methods=())
+def _domain_comparison(comparison: Comparison) -> Comparison:
+    methods = tuple(name for name in DOMAIN_METHODS if name in comparison.table)
+    return dataclasses.replace(comparison, methods=methods, long_methods=())

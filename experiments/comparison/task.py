@@ -1,4 +1,4 @@
-"""Where remedies for drift compete: one source of clips, one generator, one budget, one judge."""
+"""Where methods are compared: one source of clips, one generator, one budget, one evaluator."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -66,7 +66,7 @@ class Budget:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Choices:
-    """What was tuned, on seeds that are not reported; but the balls' brake on two that are, see NOTES.md.
+    """What was tuned, on seeds that are not reported; but the balls' brake on two that are, see docs/lab_notes.
 
     Attributes:
         noise: strongest noise of noise augmentation.
@@ -109,7 +109,7 @@ class Evaluator:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Task:
-    """One place of the contest.
+    """One world with one kind of generator.
 
     Attributes:
         world: its name.

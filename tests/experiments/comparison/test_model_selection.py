@@ -5,9 +5,10 @@ import dataclasses
 import numpy as np
 
 from experiments.comparison.builders import flows_only, is_deterministic
+from experiments.comparison.conclusion import refusals
 from experiments.comparison.method import Method
 from experiments.comparison.model_selection import best_of, choose
-from experiments.comparison.runner import Comparison, refusals
+from experiments.comparison.runner import Comparison
 
 SEEDS = (100, 101)
 

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import contest
-from experiments.arena import Trained
+from experiments.comparison.checkpoints import Checkpoints
+from experiments.comparison.task import Trained
 from recycle_jax.io import checkpoint
 from recycle_jax.io import lock as locks
 from recycle_jax.io.lock import hold, in_use
@@ -34,6 +34,10 @@ def trained(value: float) -> Trained:
     return Trained(params={"w": jnp.full(2, value)}, cost=Cost(train_flops=value))
 
 
+def checkpoints(workdir) -> Checkpoints:
+    return Checkpoints(workdir=workdir, task=Place(), seed=0)
+
+
 @pytest.fixture
 def workdir(tmp_path):
     return open_workdir(tmp_path / "run", {})
@@ -49,7 +53,7 @@ def test_a_phase_is_trained_once_and_locked_while_it_is(workdir):
         return trained(3.0)
 
     for _ in range(2):
-        made = contest._kept(workdir, Place(), 0, "ours:late", train)
+        made = checkpoints(workdir).shared("ours:late", train)
         np.testing.assert_array_equal(made.params["w"], [3.0, 3.0])
         assert made.cost.train_flops == 3.0
     assert calls == [1] and not in_use(folder)
@@ -73,7 +77,7 @@ def test_who_waited_for_a_phase_reads_what_the_other_made(workdir, monkeypatch):
         checkpoint.save(folder, 0, {"w": jnp.full(2, 7.0)})
     monkeypatch.setattr(locks, "_try", busy_twice)
     monkeypatch.setattr(locks, "_pause", other_finishes)
-    made = contest._kept(workdir, Place(), 0, "b", lambda: pytest.fail("it was trained a second time"))
+    made = checkpoints(workdir).shared("b", lambda: pytest.fail("it was trained a second time"))
     np.testing.assert_array_equal(made.params["w"], [7.0, 7.0])
 
 
@@ -82,6 +86,6 @@ def test_phases_are_cleared_away_under_new_and_old_names(workdir):
     kept = ["arm-flow-0-ours%3Alate,cool", "arm-flow-1-ours%3Alate", "arm-flow-0-b"]
     for name in (*gone, *kept):
         (workdir.checkpoints / name).mkdir(parents=True)
-    contest._keep(workdir, Place(), 0, "ours:late", trained(1.0))
+    checkpoints(workdir).keep("ours:late", trained(1.0))
     assert sorted(path.name for path in workdir.checkpoints.iterdir()) == sorted(kept)
     assert [path.name for path in (workdir.path / "trained").iterdir()] == ["arm-flow-0-ours%3Alate"]
