@@ -14,6 +14,7 @@ FOLDER holds video files, in sub-folders where the domains differ. Without `--da
 its own. About 25 minutes on two idle cores; the first run also decodes the clips.
 """
 
+import contextlib
 import dataclasses
 import functools
 import tempfile
@@ -26,19 +27,20 @@ import numpy as np
 
 from experiments.comparison.builders import as_it_is, at_rate, cooled, in_recipe, recycled, relayed
 from experiments.comparison.cell_store import take_over
-from experiments.comparison.evaluation import Judging, footage_bands, footage_statistics, footage_windows
+from experiments.comparison.evaluation import Judging, footage_bands, footage_windows
 from experiments.comparison.method import METHODS, Method
 from experiments.comparison.methods import IN_DISGUISE
 from experiments.comparison.runner import Comparison, Share, conclude, run_contest
 from experiments.comparison.task import Budget, Choices, Evaluator, Net, Task, build_generator
-from recycle_jax.cli import parse
+from recycle_jax.cli import parse, written_out
 from recycle_jax.data.arrays import ArrayClips
-from recycle_jax.data.videos import FrameRule, load_folder
+from recycle_jax.data.videos import FrameRule, find_videos, load_folder
 from recycle_jax.data.worlds.balls import BouncingBalls
 from recycle_jax.data.worlds.clips import WorldClips
 from recycle_jax.drift.monitor import Monitor
+from recycle_jax.drift.recorded import recorded_statistics
 from recycle_jax.histories.recipe import Recycling
-from recycle_jax.io.video import write_mp4
+from recycle_jax.io.video import import_av, write_mp4
 from recycle_jax.io.workdir import open_workdir
 from recycle_jax.sharding import make_mesh
 
@@ -60,6 +62,9 @@ TABLE: dict[str, Method] = {
 """The recipe of `histories.recycle`, and what it is compared with: the same at the budget's rates, that from the whole
 B on, then without mended frames, cooled in any case, or told of its own frames; what the recipe was before its chains
 ended, with even rows and with its relay at the recipe's rate too; and rivals at that rate."""
+
+FALLBACK_FPS = 8.0
+"""Frame rate of videos where no file tells one; the rendered clips are written at it."""
 
 QUESTION = "How long do rollouts of a generator of real footage look like real footage?"
 
@@ -165,10 +170,19 @@ def load(command: Command) -> ArrayClips:
         return load_folder(folder, rule, min_frames=config.context + 1, cache=Path(folder) / "cache")
 
 
-def build_arena(kind: str, config: Config, train: ArrayClips, held: ArrayClips) -> Task:
+def frame_rate(folder: str) -> float:
+    """Returns the median frame rate of a folder's video files, frames a second."""
+    av, rates = import_av(), []
+    for path in find_videos(folder):
+        with contextlib.suppress(av.FFmpegError), av.open(str(path)) as container:  # decoding has named what is unsound
+            rates += [float(stream.average_rate) for stream in container.streams.video[:1] if stream.average_rate]
+    return float(np.median(rates)) if rates else FALLBACK_FPS
+
+
+def build_arena(kind: str, config: Config, train: ArrayClips, held: ArrayClips, fps: float) -> Task:
     """The footage, one generator, its judge."""
     judging, context = config.judging, config.context
-    statistics = footage_statistics(context)
+    statistics = recorded_statistics(context, judging.window)
     # Another hash than the one that held these clips out.
     calibration, check = held.split(0.5, group=lambda name: f"check {name}")
     monitor = Monitor(
@@ -194,6 +208,7 @@ def build_arena(kind: str, config: Config, train: ArrayClips, held: ArrayClips) 
         recycling=config.recycling,
         mesh=make_mesh(),
         unjudged=calibration,
+        fps=fps,
     )
 
 
@@ -207,11 +222,12 @@ def main(command: Command, workdir: Path, preset: str) -> dict[str, Any]:
     if command.earlier:
         take_over(command.earlier, place, preset, config.judging.max_frames)
     train, held = load(command).split(config.held_out)
+    fps = frame_rate(command.data) if command.data else FALLBACK_FPS
     contest = Comparison(
         experiment="footage",
         preset=preset,
         question=QUESTION,
-        command=f"python -m experiments.comparison.footage_task --data FOLDER --preset {preset}",
+        command=written_out("footage", preset, PRESETS[preset](), command),
         methods=config.methods,
         seeds=config.seeds,
         strip_frames=config.judging.max_frames,
@@ -219,7 +235,7 @@ def main(command: Command, workdir: Path, preset: str) -> dict[str, Any]:
         headline_method="ours",
         rivals=tuple(name for name in config.methods if name != "ours"),
     )
-    makers = [functools.partial(build_arena, kind, config, train, held) for kind in config.kinds]
+    makers = [functools.partial(build_arena, kind, config, train, held, fps) for kind in config.kinds]
     places, cells = run_contest(contest, makers, place, command.share)
     return conclude(contest, places, cells, place, config, command.publish)
 

@@ -207,7 +207,7 @@ def recycle_with(
         renew: for a reference that holds the network in training.
     """
     task, base, seed = job.task, job.base, job.seed
-    recycling = recycling or task.recycling
+    recycling = on_task(recycling or task.recycling, task)
     updates = _updates_within(task, recycling, reference_flops, control.until)
     frames = task.generator.context_frames + task.generator.chunk_frames
     needed = recycling.policy(recycling.bank(), task.generator).clip_frames(task.generator)
@@ -249,6 +249,11 @@ def recycle_with(
     held = sum(leaf.nbytes for leaf in jax.tree.leaves(entries_of(state.bank)))
     bank = {"bytes": int(held), "entries": int(bank_of(state.bank).count.sum())}
     return Trained(params=params, cost=base.cost + cost, bank=bank, rounds=_rounds(watcher))
+
+
+def on_task(recycling: Recycling, task: Task) -> Recycling:
+    """The settings with a shard a device: published numbers are of one device, so of one shard."""
+    return recycling if recycling.shards else dataclasses.replace(recycling, shards=task.mesh.size)
 
 
 def _rounds(watcher: Watcher) -> dict[str, Any]:
@@ -294,6 +299,7 @@ def _train(
         adam=adam,
         observer=observer,
         pick=pick,
+        shards=task.mesh.size,
     )
     flops = updates * _update_flops(task, generator, policy)
     cost = Cost(train_flops=flops, updates=updates, seconds=seconds)

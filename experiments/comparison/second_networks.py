@@ -19,6 +19,7 @@ from experiments.comparison.phases import (
     Job,
     extra_flops,
     forward_calls,
+    on_task,
     recycle_with,
     spending,
     train_extra,
@@ -179,7 +180,7 @@ def _with_corrector(job: Job, bank: ErrorBank, cases: BankState, spent: float) -
 
 def _harvested(task: Task, params: Params, seed: int, harvests: int) -> tuple[ErrorBank, BankState, float]:
     """Cases of a generator that does not change, with the recipe's reference, and their price."""
-    recycling, reference = task.recycling, registered(task)
+    recycling, reference = on_task(task.recycling, task), registered(task)
     harvest, bank = recycling.harvest(task.generator), recycling.bank()
     program = make_harvest(harvest, bank, task.mesh, recycling.harvest_steps)
     source, frames = task.source(seed), harvest.clip_frames(reference)

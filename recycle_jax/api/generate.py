@@ -17,6 +17,7 @@ from recycle_jax.generators.base import Generator
 from recycle_jax.io.progress import progress
 from recycle_jax.rollout.blocks import blocks, require_generator
 from recycle_jax.rollout.scan import steps_of
+from recycle_jax.sharding import fetch
 from recycle_jax.typing import Frames, Params, PyTree
 
 
@@ -120,7 +121,7 @@ def stream(
     made = blocks(generator, params, start, steps, jax.random.key(seed), condition=condition, mesh=mesh)
     with Mp4Writer(to, fps=fps) as writer, progress(f"streaming to {os.fspath(to)}", frames) as advance:
         for block in made:
-            pixels = np.asarray(_to_uint8(block if decode is None else decode(block)))[:, : frames - written]
+            pixels = fetch(_to_uint8(block if decode is None else decode(block)))[:, : frames - written]
             for frame in np.moveaxis(pixels, 1, 0):
                 writer.append(_tiled(frame))
             written += pixels.shape[1]

@@ -4,7 +4,9 @@ import collections
 import dataclasses
 import functools
 import math
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -22,10 +24,11 @@ from recycle_jax.drift import horizon as estimates
 from recycle_jax.drift.bands import Bands
 from recycle_jax.drift.cells import exits_of, measured
 from recycle_jax.drift.monitor import Measurement, Monitor
-from recycle_jax.drift.real import recorded_bands, recorded_statistics
+from recycle_jax.drift.recorded import recorded_bands, recorded_statistics
 from recycle_jax.generators.base import Generator
 from recycle_jax.io.progress import progress
 from recycle_jax.rollout.blocks import blocks
+from recycle_jax.sharding import fetch
 from recycle_jax.typing import Frames, Params, PyTree
 
 WINDOW, WINDOWS = 16, 128
@@ -121,16 +124,33 @@ class Horizon:
 
     def __repr__(self) -> str:
         lines = [f"Horizon over {self.frames} frames" + (f" ({self.note})" if self.note else "")]
-        return "\n  ".join([*lines, *(self._line(name, seen) for name, seen in self.measured.items())])
+        return "\n  ".join([*lines, *(f"{name}: {self.describe(name)}" for name in self.measured)])
 
-    def _line(self, name: str, seen: Measured) -> str:
+    def save(self, path: str | os.PathLike[str], *, fps: float = 12.0, notes: Sequence[str] = ()) -> Path:
+        """Writes one self-contained HTML page: curves of survival, causes, statistics, pictures and video.
+
+        Args:
+            path: of the page.
+            fps: frames a second of the videos.
+            notes: sentences for the page, such as where the parameters lie.
+
+        Raises:
+            ImportError: without the extras `report` and `video`, with the command that installs them.
+        """
+        from recycle_jax.api.page import write_page  # its packages are extras
+
+        return write_page(self, path, fps=fps, notes=notes)
+
+    def describe(self, name: str) -> str:
+        """What was measured under a name, in a line."""
+        seen = self.measured[name]
         if self.bands is None:
-            return f"{name}: not calibrated; motion {seen.motion:.2f} of real video's"
+            return f"not calibrated; motion {seen.motion:.2f} of real video's"
         bound = ">= " if seen.survival > 0.5 else ""
         low, high = seen.interval
         causes = ", ".join(f"{cause} {count}" for cause, count in list(seen.causes.items())[:3]) or "none"
         return (
-            f"{name}: median {bound}{seen.median:.0f} frames [{low:.0f}, {high:.0f}], survival {seen.survival:.0%}, "
+            f"median {bound}{seen.median:.0f} frames [{low:.0f}, {high:.0f}], survival {seen.survival:.0%}, "
             f"motion {seen.motion:.2f} of real video's, exits by {causes}"
         )
 
@@ -172,7 +192,7 @@ def horizon(
     source = as_source(held_out)
     bands, length, note = _calibrated(source, generator, frames, window)
     monitor = Monitor(
-        statistics=recorded_statistics(generator.context_frames), window=window, max_frames=length, bands=bands
+        statistics=recorded_statistics(generator.context_frames, window), window=window, max_frames=length, bands=bands
     )
     real = source.batch(START_BATCH, rollouts, _context(generator))
     pairs = {name: (generator, params), **({} if against is None else {"against": (generator, against)}), **others}
@@ -189,7 +209,9 @@ def _calibrated(source: ClipSource, generator: Generator, frames: int, window: i
     if length < window:
         return None, wanted, f"not calibrated: the longest held-out clip has {longest} frames, {window} are a window"
     note = "" if length == wanted else f"the longest held-out clip has {longest} frames, which judges {length}"
-    monitor = Monitor(statistics=recorded_statistics(generator.context_frames), window=window, max_frames=length)
+    monitor = Monitor(
+        statistics=recorded_statistics(generator.context_frames, window), window=window, max_frames=length
+    )
     try:
         first, second = _halves(source)
         bands = recorded_bands((first, CALIBRATION_BATCH), (second, CHECK_BATCH), monitor, WINDOWS)
@@ -222,12 +244,12 @@ def _measure(
         for block in blocks(generator, params, start, steps, key, condition=real.condition, mesh=mesh):
             seen = _watch(monitor, seen, block)
             if sum(len(part) for part in shown) < SHOWN_FRAMES:
-                shown.append(np.asarray(block[0]))
+                shown.append(fetch(block[0]))
             advance(block.shape[1])
     result = monitor.result(seen)
     usual = 1.0 if monitor.bands is None else monitor.bands.means["motion"]
     return Measured(
-        cell={"window": monitor.window, **measured(monitor, jax.device_get(result))},
+        cell={"window": monitor.window, **measured(monitor, fetch(result))},
         shown=as_picture(np.concatenate(shown)[:SHOWN_FRAMES]),
         motion=_motion(result) / usual,
     )
@@ -242,7 +264,7 @@ def _watch(monitor: Monitor, seen: PyTree, block: Frames) -> PyTree:
 
 
 def _motion(result: Measurement) -> float:
-    return float(np.mean(np.asarray(result.extremes.mean["motion"])))
+    return float(np.mean(fetch(result.extremes.mean["motion"])))
 
 
 def _context(generator: Generator) -> int:

@@ -78,16 +78,18 @@ class ArrayClips:
         taken, label = self._cut(ends, index, frames)
         return to_signed(taken), label
 
-    def batch(self, step: int, rows: int, frames: int) -> Batch:
-        """Returns `rows` random windows; row `i` depends on `(seed, step, i)` only.
+    def batch(self, step: int, rows: int, frames: int, first: int = 0) -> Batch:
+        """Returns `rows` random windows from row `first` on; row `i` depends on `(seed, step, i)` only.
 
         Raises:
             ValueError: no clip is long enough, or there are no rows.
         """
-        if rows < 1 or step < 0:
-            raise ValueError(f"rows is {rows}, step is {step}; rows must be at least 1 and step at least 0")
+        if rows < 1 or step < 0 or first < 0:
+            raise ValueError(
+                f"rows is {rows}, step is {step}, first is {first}; rows must be at least 1, step and first at least 0"
+            )
         ends = self._ends(frames)
-        drawn = [_draw(self.seed, step, row, int(ends[-1])) for row in range(rows)]
+        drawn = [_draw(self.seed, step, row, int(ends[-1])) for row in range(first, first + rows)]
         clips, labels = zip(*(self._cut(ends, index, frames) for index in drawn), strict=True)
         clip = to_signed(np.stack(clips))
         return Batch(clip=jnp.asarray(clip), domain=jnp.asarray(np.array(labels, np.int32)))

@@ -6,6 +6,6 @@ from recycle_jax.drift.base import Metric as Metric
 from recycle_jax.drift.base import measure as measure
 from recycle_jax.drift.monitor import Measurement as Measurement
 from recycle_jax.drift.monitor import Monitor as Monitor
-from recycle_jax.drift.real import recorded_bands as recorded_bands
-from recycle_jax.drift.real import recorded_statistics as recorded_statistics
+from recycle_jax.drift.recorded import recorded_bands as recorded_bands
+from recycle_jax.drift.recorded import recorded_statistics as recorded_statistics
 from recycle_jax.drift.statistics import Statistics as Statistics

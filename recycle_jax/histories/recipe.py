@@ -20,9 +20,11 @@ at which speeds are learned by then ("The rate at which recycling learns", "What
 
 import dataclasses
 
+from jax.sharding import Mesh
+
 from recycle_jax.batch import Batch
 from recycle_jax.errors.bank.bank import AnySlot, ErrorBank
-from recycle_jax.errors.bank.capacity import in_a_shard
+from recycle_jax.errors.bank.capacity import in_a_shard, logical_shards
 from recycle_jax.errors.bank.draws import DrawRule, OwnDomain
 from recycle_jax.errors.bank.replacement import Replacement, Ring
 from recycle_jax.errors.bank.threshold import AdaptiveThreshold
@@ -59,7 +61,8 @@ class Recycling:
         harvest_every: updates between harvests.
         harvest_steps: generator steps of every chain in a harvest.
         capacity: cases the bank holds, over all shards.
-        shards: logical shards of the bank, a multiple of the number of devices.
+        shards: logical shards of the bank, a multiple of the number of devices; None for as many as make draws the same
+            on 1, 2, 4 and 8 devices: 8, or fewer where batch, chains or capacity are small (`in_shards`).
         clean_rows: rows of real history, of every sum of these numbers.
         case_rows: rows of banked history with the reference's target: own-sample.
         error_rows: rows of real history with a banked error on it and the real target: cross-sample.
@@ -98,7 +101,7 @@ class Recycling:
     harvest_every: int = 20
     harvest_steps: int = 4
     capacity: int = 2048
-    shards: int = 1
+    shards: int | None = None
     clean_rows: int = 1
     case_rows: int = 1
     error_rows: int = 0
@@ -120,22 +123,34 @@ class Recycling:
     replacement: Replacement = Ring()
     threshold: AdaptiveThreshold | None = None
 
-    def harvest(self, generator: Generator) -> Harvest:
-        """What rolls out and compares."""
-        max_displacement_px = self.max_displacement_px if is_deterministic(generator) else None
+    def in_shards(self, rows: int, devices: int) -> "Recycling":
+        """These settings with a number of shards.
+
+        Args:
+            rows: of a batch that read and write the bank, on all devices together.
+            devices: how many.
+        """
+        if self.shards is not None:
+            return self
+        return dataclasses.replace(self, shards=logical_shards(devices, rows, self.chains, self.capacity))
+
+    def harvest(self, generator: Generator, deterministic: bool | None = None) -> Harvest:
+        """What rolls out and compares; `deterministic` where it is known, else what the generator says of itself."""
+        known = is_deterministic(generator) if deterministic is None else deterministic
+        max_displacement_px = self.max_displacement_px if known else None
         return Harvest(
             generator=generator, max_age=self.max_age, paced=self.paced, max_displacement_px=max_displacement_px
         )
 
     def bank(self) -> ErrorBank:
-        """The bank: one slot, a ring.
+        """The bank: one slot, a ring; one shard where their number is still open.
 
         Raises:
             ValueError: if the capacity cannot be shared out evenly.
         """
         return ErrorBank(
-            shards=self.shards,
-            capacity=in_a_shard(self.capacity, self.shards),
+            shards=self.shards or 1,
+            capacity=in_a_shard(self.capacity, self.shards or 1),
             replacement=self.replacement,
             threshold=self.threshold,
         )
@@ -218,7 +233,7 @@ class Recipe:
     first: HistoryPolicy = TeacherForcing()
     learning_rate: float = 1e-3
 
-    def generator(self, generator: Generator, params: Params, batch: Batch) -> Generator:
+    def generator(self, generator: Generator, params: Params, batch: Batch, mesh: Mesh | None = None) -> Generator:
         """Who is recycled and rolled out: a `RectifiedFlow` cooled where right, any told what is its own if asked.
 
         Generators without a network of their own, such as wrappers, are left as they are.
@@ -227,9 +242,10 @@ class Recipe:
             generator: as it was trained.
             params: its parameters after teacher forcing.
             batch: real clips by which `generators.temperature.choose_temperature` decides.
+            mesh: where it decides, None for all devices.
         """
         if isinstance(generator, RectifiedFlow):
-            generator = choose_temperature(generator, params, batch, temperature=self.temperature)
+            generator = choose_temperature(generator, params, batch, temperature=self.temperature, mesh=mesh)
         return self.told(generator)
 
     def told(self, generator: Generator) -> Generator:

@@ -7,7 +7,6 @@ the keys of every draw, so that a rollout does not depend on how it is cut into 
 """
 
 import functools
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,8 +18,8 @@ from jax.sharding import Mesh
 
 from recycle_jax.batch import condition_for, frames_of
 from recycle_jax.generators.base import Generator
-from recycle_jax.rollout.scan import rollout_keys
-from recycle_jax.sharding import ROLES, make_mesh, place
+from recycle_jax.rollout.scan import checked_context, require_same_frames, rollout_keys
+from recycle_jax.sharding import ROLES, make_mesh, padded, place
 from recycle_jax.typing import Frames, Params, PRNGKey, PyTree
 
 BLOCK = 32
@@ -47,7 +46,7 @@ def blocks(
         key: one key; rows and steps are folded in.
         condition: a `Condition` whose `per_frame` leaves have a value for each generated frame, `[b, frames, ...]`; a
             pytree of leaves `[b, ...]` that hold for all of them; or None.
-        mesh: of the devices to use, all by default; rows are split over as many of them as divide their number.
+        mesh: of the devices to use, all by default; rows are split over them, and padded where they cannot be.
 
     Raises:
         ValueError: if the start cannot be one of this generator's.
@@ -56,18 +55,18 @@ def blocks(
     context = checked_start(generator, start)
     rows = context.shape[0]
     _require_frames(condition, steps, generator.chunk_frames)
-    mesh = _dividing(make_mesh() if mesh is None else mesh, rows)
-    context, condition = place((context, condition), mesh, ROLES.rows)
-    params = place(params, mesh, ROLES.params)
+    mesh = _fitting(make_mesh() if mesh is None else mesh, rows)
+    context, condition = place(padded((context, condition), mesh), mesh, ROLES.rows, copy=True)
+    params, key = place((params, key), mesh, ROLES.params)
     static = _Static(generator)
     carry = _begin(static, params, context, condition_for(condition, 0, generator.chunk_frames))
     done = 0
     while steps is None or done < steps:
         count = BLOCK if steps is None else min(BLOCK, 1 << (steps - done).bit_length() - 1)
         told = condition_for(condition, done * generator.chunk_frames, count * generator.chunk_frames)
-        carry, frames = _block(static, params, carry, key, jnp.int32(done), told, count, rows)
+        carry, frames = _block(static, params, carry, key, jnp.int32(done), told, count, context.shape)
         done += count
-        yield frames
+        yield frames if frames.shape[0] == rows else frames[:rows]
 
 
 def checked_start(generator: Generator, start: Any) -> Frames:
@@ -79,26 +78,9 @@ def checked_start(generator: Generator, start: Any) -> Frames:
     """
     require_generator(generator)
     start = start if isinstance(start, jax.Array) else np.asarray(start)
-    if start.ndim != 5:
-        raise ValueError(
-            f"the start has shape {start.shape}, but [rows, frames, height, width, channels] is needed: a single clip "
-            "[t, h, w, c] becomes one row by start[None]"
-        )
-    if start.shape[1] < generator.context_frames:
-        raise ValueError(
-            f"the start has {start.shape[1]} frames, but the generator is conditioned on context_frames = "
-            f"{generator.context_frames}: give at least as many"
-        )
-    start = start[:, -generator.context_frames :]
     if start.dtype == np.uint8:
-        return jnp.asarray(start, jnp.float32) / 127.5 - 1.0
-    if not jnp.issubdtype(start.dtype, jnp.floating):
-        raise ValueError(
-            f"the start is {start.dtype}, but frames are floats in the range of the training clips, or "
-            "uint8 in 0..255: convert it"
-        )
-    # A copy: blocks donate their carry, which may be this very array.
-    return jnp.array(start, jnp.float32 if start.dtype == np.float64 else start.dtype)
+        start = start.astype(np.float32) / np.float32(127.5) - np.float32(1.0)
+    return checked_context(generator, start)
 
 
 def _require_frames(condition: PyTree, steps: int | None, chunk: int) -> None:
@@ -167,20 +149,23 @@ def _block(
     first: Array,
     condition: PyTree,
     count: int,
-    rows: int,
+    context: tuple[int, ...],
 ) -> tuple[PyTree, Frames]:
     chunk = static.generator.chunk_frames
+    frame = jax.ShapeDtypeStruct(context, jnp.float32)
 
     def body(carry: PyTree, i: Array) -> tuple[PyTree, Frames]:
-        told = condition_for(condition, i * chunk, chunk)
-        return static.generator.step(params, carry, rollout_keys(key, first + i, rows), told)
+        keys = rollout_keys(key, first + i, context[0])
+        carry, frames = static.generator.step(params, carry, keys, condition_for(condition, i * chunk, chunk))
+        require_same_frames(frame, frames)
+        return carry, frames
 
     carry, chunks = jax.lax.scan(body, carry, jnp.arange(count, dtype=jnp.int32))
-    frames = jnp.moveaxis(chunks, 0, 1)
-    return carry, frames.reshape(rows, count * chunks.shape[2], *chunks.shape[3:])
+    return carry, jnp.moveaxis(chunks, 0, 1).reshape(context[0], count * chunk, *context[2:])
 
 
-def _dividing(mesh: Mesh, rows: int) -> Mesh:
-    """The mesh, or its first devices where their number does not divide the rows."""
-    count = math.gcd(mesh.size, rows)
-    return mesh if count == mesh.size else make_mesh(list(mesh.devices.flat[:count]))
+def _fitting(mesh: Mesh, rows: int) -> Mesh:
+    """The mesh, or its first devices where there are fewer rows than devices, all of this host."""
+    if rows >= mesh.size or jax.process_count() > 1:
+        return mesh
+    return make_mesh(list(mesh.devices.flat[:rows]))

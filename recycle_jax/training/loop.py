@@ -28,7 +28,8 @@ from recycle_jax.data.base import ClipSource
 from recycle_jax.histories.memories import bank_of, with_bank
 from recycle_jax.io import checkpoint
 from recycle_jax.io.progress import progress
-from recycle_jax.sharding import ROLES, place
+from recycle_jax.sharding import is_first_host, on_any_host
+from recycle_jax.training.batches import placed_batch
 from recycle_jax.training.harvest_step import HarvestProgram
 from recycle_jax.training.interrupt import Interrupted, deferred_interrupt
 from recycle_jax.training.state import TrainState
@@ -62,7 +63,8 @@ class Schedule:
         updates: optimiser steps.
         rows: clips a batch.
         frames: frames a clip.
-        first_batch: number of the first batch, so that runs after each other see other data.
+        first_batch: number of the first batch, so that runs after each other see other data; None for what the phase
+            starts with (`training.phases`), 0 in `run`.
         log_every: updates a log record covers.
         watch_every: updates between looks of the watch, 0 for none.
         save_every: updates between checkpoints, 0 for none but the last.
@@ -71,7 +73,7 @@ class Schedule:
     updates: int
     rows: int
     frames: int
-    first_batch: int = 0
+    first_batch: int | None = None
     log_every: int = 100
     watch_every: int = 0
     save_every: int = 0
@@ -159,39 +161,50 @@ def run(
             saved first.
         Interrupted: on Ctrl-C, after saving.
     """
-    start = int(state.train.step)
+    start, first_batch = int(state.train.step), schedule.first_batch or 0
+    log = observer.log if is_first_host() else None
     pending: list[dict[str, Any]] = []
     harvested: dict[str, Any] = {}
     clock = time.perf_counter()
     with deferred_interrupt() as interrupted, progress(observer.label, schedule.updates - start) as advance:
         for step in range(start, schedule.updates):
             if harvesting is not None and harvesting.due(step):
-                state, harvested = _harvest(harvesting, state, schedule.first_batch + step, mesh)
-            batch = source.batch(schedule.first_batch + step, schedule.rows, schedule.frames)
-            train, bank, metrics = correct(state.train, state.bank, place(batch, mesh, ROLES.rows))
+                state, harvested = _harvest(harvesting, state, first_batch + step, mesh)
+            batch = placed_batch(source, first_batch + step, schedule.rows, schedule.frames, mesh)
+            train, bank, metrics = correct(state.train, state.bank, batch)
             state = dataclasses.replace(state, train=train, bank=bank)
             pending.append(metrics)
             done = step + 1
-            if done % schedule.log_every == 0 or done == schedule.updates:
+            logged = done % schedule.log_every == 0 or done == schedule.updates
+            if logged:
                 record = _record(pending, harvested, state.train, time.perf_counter() - clock)
                 advance(len(pending), f"loss {record['loss']:.3g}")
                 pending, clock = [], time.perf_counter()
-                if observer.log is not None:
-                    observer.log(record)
+                if log is not None:
+                    log(record)
                 _require_finite(record, state, observer.checkpoints)
             reason = None
             if observer.watch and schedule.watch_every and done % schedule.watch_every == 0:
                 reason = observer.watch(state, {name: float(value) for name, value in harvested.items()})
+                if on_any_host(reason is not None):
+                    reason = reason or "another host stopped"
             if schedule.save_every and done % schedule.save_every == 0:
                 save(observer.checkpoints, state)
-            if interrupted():
+            if _stops(interrupted, logged):
                 raise _interrupt(state, observer.checkpoints)
             if reason:
-                if observer.log is not None:
-                    observer.log({"step": done, "stopped": reason})
+                if log is not None:
+                    log({"step": done, "stopped": reason})
                 break
     save(observer.checkpoints, state)
     return state
+
+
+def _stops(interrupted: Callable[[], bool], logged: bool) -> bool:
+    """Whether to stop after this step, the same on every host: several hosts agree where a log interval ends."""
+    if jax.process_count() == 1:
+        return interrupted()
+    return logged and on_any_host(interrupted())
 
 
 def save(directory: Path | None, state: RunState) -> Path | None:
@@ -209,7 +222,7 @@ def resume(directory: Path, fresh: RunState) -> RunState:
 
 
 def _harvest(harvesting: Harvesting, state: RunState, number: int, mesh: Mesh) -> tuple[RunState, dict[str, Any]]:
-    fresh = place(harvesting.clips.batch(number, harvesting.chains, harvesting.frames), mesh, ROLES.rows)
+    fresh = placed_batch(harvesting.clips, number, harvesting.chains, harvesting.frames, mesh)
     reference = harvesting.reference
     chains, bank, metrics = harvesting.program(
         state.train.params if harvesting.rolls_out is None else harvesting.rolls_out,

@@ -62,8 +62,8 @@ def test_the_start_is_still_there_afterwards(generator, start):
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        (lambda start: start[0], r"start\[None\]"),
-        (lambda start: start[:, :1], "has 1 frames, but the generator is conditioned on context_frames = 2"),
+        (lambda start: start[0], r"clip\[None\]"),
+        (lambda start: start[:, :1], "at least 2 frames, the generator's context_frames"),
         (lambda start: start.astype(jnp.int32), "is int32"),
     ],
 )

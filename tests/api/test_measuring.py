@@ -75,3 +75,20 @@ def test_clips_that_cannot_judge_cost_the_horizon_and_nothing_else():
     assert np.isnan(made.median)
     assert made.this.shown is not None
     assert "not calibrated" in repr(made)
+
+
+def test_the_page_holds_all_of_it_in_one_file(horizon, tmp_path):
+    path = horizon.save(tmp_path / "report.html", fps=25, notes=["Parameters: here."])
+    text = path.read_text()
+    assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
+    assert "median &gt;= 48 frames" in text
+    assert "Parameters: here." in text
+    assert "25 frames/s" in text
+    assert "data:video/mp4" in text
+
+
+def test_without_bands_the_page_shows_pictures(tmp_path):
+    made = rj.horizon(Repeats(period=8), {}, swinging(clips=1), frames=16, rollouts=4, window=8)
+    text = made.save(tmp_path / "report.html").read_text()
+    assert "No horizon: not calibrated" in text
+    assert "data:image/png" in text

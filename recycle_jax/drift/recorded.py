@@ -1,8 +1,13 @@
-"""Bands of recorded video, from clips alone: no simulator, no other network.
+"""What is measured in recorded video, where no simulator tells a valid frame from another.
 
-Windows of the clips pass through the monitor that judges rollouts. One part of the clips gives the bands, another part
-checks them (`drift.bands`). Recorded things rest at times; where resting windows counted, a rollout that freezes would
-be like real video. So twice as many windows are measured as are needed, and the half that moves more is kept.
+Each clip is compared with its own start, and a rollout counts as frozen once it moves less than a tenth of what its
+start did (`statistics.FROZEN_BELOW`), in the mean over a window: the band of motion itself is wide, since recorded
+things rest at times, and takes a near-still picture for one of them. Where real video of the calibration rests longer
+than that, the limit is lower, and the table of bands says so.
+
+Windows of the clips pass through the monitor that judges rollouts; one part of the clips gives the bands, another
+checks them (`drift.bands`). Twice as many windows are measured as are needed, and the half that moves more is kept, or
+a rollout that freezes would be like the rests in real video.
 """
 
 import functools
@@ -14,20 +19,34 @@ from recycle_jax.data.base import ClipSource
 from recycle_jax.drift.bands import Bands, Extremes, Tolerance, calibrate
 from recycle_jax.drift.base import measure
 from recycle_jax.drift.monitor import Monitor
-from recycle_jax.drift.statistics import NONFINITE, Statistics
+from recycle_jax.drift.statistics import FROZEN_BELOW, NONFINITE, RELATIVE_MOTION, Statistics
 from recycle_jax.typing import Frames
+
+FACTOR = 1.2
+"""How far the bands of recorded video are widened."""
 
 ROWS = 16
 """Windows that are measured at once, which bounds memory."""
 
-WIDENING = 1.2
-"""Factor by which every band is widened."""
 
+def recorded_statistics(context_frames: int, window: int | None) -> Statistics:
+    """Returns the statistics of recorded video.
 
-def recorded_statistics(context_frames: int) -> Statistics:
-    """What is measured in recorded video: each clip relative to its own start, texture by its spectrum."""
+    Args:
+        context_frames: real frames that a rollout starts from, at least 2.
+        window: frames over which motion is averaged before a rollout is called frozen; None leaves this out, as in
+            results from before there was such a rule.
+    """
     relative = ("retention", "sharpness", "contrast", "spectrum")
-    return Statistics(context_frames=context_frames, relative=relative, spectrum=True)
+    return Statistics(context_frames=context_frames, relative=relative, spectrum=True, motion_frames=window)
+
+
+def recorded_tolerances(statistics: Statistics) -> dict[str, Tolerance]:
+    """Returns how far each band of recorded video is widened."""
+    usual = {name: Tolerance(factor=FACTOR) for name in statistics.names if name != NONFINITE}
+    if RELATIVE_MOTION in usual:
+        usual[RELATIVE_MOTION] = Tolerance(lo_at_most=FROZEN_BELOW, hi_at_least=1.0)
+    return usual
 
 
 def recorded_bands(
@@ -44,13 +63,12 @@ def recorded_bands(
     Raises:
         ValueError: if clips are too short or too few, or too many windows of real video leave the bands.
     """
-    names = [name for name in monitor.statistics.names if name != NONFINITE]
     return calibrate(
         _livelier(monitor, calibration, windows),
         _livelier(monitor, check, windows),
         window=monitor.window,
         max_frames=monitor.max_frames,
-        tolerances={name: Tolerance(factor=WIDENING) for name in names},
+        tolerances=recorded_tolerances(monitor.statistics),
     )
 
 
