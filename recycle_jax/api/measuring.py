@@ -20,6 +20,8 @@ from recycle_jax.api.defaults import as_source, max_frames
 from recycle_jax.batch import Batch
 from recycle_jax.data.arrays import ArrayClips
 from recycle_jax.data.base import ClipSource
+from recycle_jax.data.parts import recording_name
+from recycle_jax.data.splitting import split_clips
 from recycle_jax.drift import horizon as estimates
 from recycle_jax.drift.bands import Bands
 from recycle_jax.drift.cells import exits_of, measured
@@ -225,7 +227,7 @@ def _calibrated(source: ClipSource, generator: Generator, frames: int, window: i
 def _halves(source: ClipSource) -> tuple[ClipSource, ClipSource]:
     """Two sources without a clip in common, where clips are recorded."""
     if isinstance(source, ArrayClips):
-        return source.split(0.5, group=lambda name: f"check {name}")
+        return split_clips(source, 0.5, lambda name: f"check {recording_name(name)}")
     return source, source
 
 
