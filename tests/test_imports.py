@@ -62,14 +62,9 @@ NOT_IMPORTED = {"cuda", "tpu", "comparison", "digits", "docs", "test"}
 
 USED_BY_OTHERS = {
     "array_record": "tensorflow_datasets reads data sets of this format with it",
-    "flatbuffers": "jax.export writes with it",
     "grain": "reads the data sources of tensorflow_datasets in several processes",
-    "safetensors": "the format of saved parameters",
 }
 """Declared, and imported by another package or by the user's own program."""
-
-SAYS_NOTHING = {"recycle_jax.data.videos", "recycle_jax.io.video", "recycle_jax.data.tfds"}
-"""Modules that import a package of an extra at once and do not name the extra where it is missing."""
 
 
 def dotted(path: Path) -> str:
@@ -237,7 +232,7 @@ def test_the_package_works_with_its_core_dependencies_alone() -> None:
     assert not slow, f"{sorted(slow)}: import these where they are used; they make `import recycle_jax` slow"
     for module, message in failed.items():
         told = 'pip install "recycle_jax[' in message
-        assert told or module in SAYS_NOTHING, f"{module} does not import without extras, and does not say: {message}"
+        assert told, f"{module} does not import without extras, and does not say how to get them: {message}"
 
 
 def test_typed_and_versioned() -> None:
