@@ -51,6 +51,26 @@ def test_fields_and_calls_that_a_page_names_exist(page: Path) -> None:
             assert hasattr(importlib.import_module(f"recycle_jax.{module}"), name), f"{page.name} names {path}"
 
 
+@pytest.mark.parametrize("page", sorted((DOCS / "api").glob("*.md")), ids=lambda page: page.name)
+def test_what_the_api_pages_show_exists(page: Path) -> None:
+    for path in re.findall(r"^::: (\S+)$", page.read_text(encoding="utf-8"), re.MULTILINE):
+        module, _, name = path.rpartition(".")
+        assert hasattr(importlib.import_module(module), name), f"{page.name} shows {path}"
+
+
+def test_every_public_call_has_its_place_on_an_api_page() -> None:
+    shown = "\n".join(page.read_text(encoding="utf-8") for page in (DOCS / "api").glob("*.md"))
+    spaces = [recycle_jax, *(getattr(recycle_jax, name) for name in recycle_jax.NAMESPACES)]
+    public = {
+        name
+        for space in spaces
+        for name, value in vars(space).items()
+        if getattr(value, "__module__", "").startswith("recycle_jax") and name[0] != "_"
+    }
+    missing = {name for name in public if not re.search(rf"^::: \S+\.{name}$", shown, re.MULTILINE)}
+    assert not missing, f"no page of docs/api shows {sorted(missing)}"
+
+
 def test_the_settings_of_the_recipe_are_those_of_the_table() -> None:
     recycling = recycle_jax.histories.recycle().recycling
     rows = re.findall(r"^\| (`[^|]+) \| [^|]+ \| ([^|]+) \|$", (DOCS / "concepts.md").read_text(), re.MULTILINE)

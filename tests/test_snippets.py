@@ -3,7 +3,7 @@
 All snippets of a page share one namespace, in an empty folder. Comments in the page, invisible to its readers, make
 them small enough for a test:
 
-    <!-- test: 2000 -> 4, 3400 -> 4 -->           numbers that are replaced on the whole page
+    <!-- test: 2000 -> 4, 3400 -> 4 -->           numbers, or words, that are replaced on the whole page
     <!-- test: setup                              code that runs first: what a reader has and the page does not make
     clips = ...
     -->
@@ -53,7 +53,7 @@ def snippets(text: str) -> Iterator[Snippet]:
             if note.startswith("setup\n"):
                 yield Snippet(line, note.removeprefix("setup\n"))
             elif "->" in note:
-                sizes |= dict(re.split(r"\s*->\s*", pair.strip()) for pair in note.split(","))
+                sizes |= dict(re.split(r"\s*->\s*", pair.strip()) for pair in re.split(r",(?=[^,]*->)", note))
             else:
                 assert re.match(r"skip, \w", note), f"line {line}: unknown note {note!r}, or no reason to skip"
                 skip = True
@@ -100,7 +100,7 @@ def test_the_snippets_of_a_page_run(page: Path, tmp_path: Path, monkeypatch: pyt
 
 def test_notes_are_understood() -> None:
     page = """
-<!-- test: 2000 -> 3 -->
+<!-- test: 2000 -> 3, b -> c, d -->
 <!-- test: setup
 a = 2000
 -->
@@ -114,7 +114,7 @@ raise SystemExit
 """
     first, second, third = snippets(page)
     assert first.code == "a = 2000\n", "set-up code is small as it stands"
-    assert second.code == "b = 3 + 20001\n"
+    assert second.code == "c, d = 3 + 20001\n"
     assert not second.skipped
     assert third.skipped
     with pytest.raises(AssertionError, match="no reason"):

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from recycle_jax.api.saving import named_leaves
+from recycle_jax.extras import require
 from recycle_jax.generators.base import Generator
 from recycle_jax.io.files import write_bytes
 from recycle_jax.rollout.blocks import checked_start
@@ -53,9 +54,11 @@ def export(
         The path of the file.
 
     Raises:
+        ImportError: without the extra `export`, with the command that installs it.
         ValueError: if the start cannot be one of this generator's, or the carry holds arrays that cannot be exported.
         OSError: unwritable or full disk, with the remedy.
     """
+    require("flatbuffers", extra="export")  # jax.export writes with it
     context = checked_start(generator, start)
     carry = jax.eval_shape(generator.begin, params, context, condition)
     structure = jax.tree.structure(params)

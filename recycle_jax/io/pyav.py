@@ -3,6 +3,8 @@
 import os
 from types import ModuleType
 
+from recycle_jax.extras import require
+
 
 def import_av() -> ModuleType:
     """Returns PyAV.
@@ -10,11 +12,7 @@ def import_av() -> ModuleType:
     Raises:
         ImportError: it is not installed, with the command that installs it.
     """
-    try:
-        import av
-    except ImportError as error:
-        raise ImportError('video files need PyAV: run `pip install "recycle_jax[video]"`') from error
-    return av
+    return require("av", extra="video")
 
 
 def ffmpeg_name(path: str | os.PathLike[str]) -> str:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 
+from recycle_jax.extras import require
 from recycle_jax.io.files import explaining, replacing
 from recycle_jax.io.pyav import ffmpeg_name, import_av
 from recycle_jax.io.reading import Gap, read_frames
@@ -229,6 +229,7 @@ def _join(pictures: list[np.ndarray]) -> np.ndarray:
 
 
 def _banner(labels: list[str], widths: list[int]) -> np.ndarray:
+    Image, ImageDraw = require("PIL.Image", extra="video"), require("PIL.ImageDraw", extra="video")
     image = Image.new("RGB", (sum(widths) + GAP * (len(widths) - 1), LABEL_HEIGHT))
     draw, left = ImageDraw.Draw(image), 0
     for label, width in zip(labels, widths, strict=True):
@@ -239,6 +240,7 @@ def _banner(labels: list[str], widths: list[int]) -> np.ndarray:
 
 
 def _fitting_font(label: str, width: int) -> Any:
+    ImageFont = require("PIL.ImageFont", extra="video")
     sizes = range(14, 5, -1)
     fonts = (ImageFont.load_default(size=size) for size in sizes)
     return next((font for font in fonts if font.getlength(label) <= width), ImageFont.load_default(size=6))
