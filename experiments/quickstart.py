@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from experiments.comparison.builders import as_it_is, at_rate
+from experiments.comparison.builders import ours, recycling, with_learning_rate
 from experiments.comparison.method import METHODS, Method
 from experiments.comparison.runner import Comparison
 from experiments.comparison.task import Budget, Choices
@@ -31,8 +31,8 @@ from recycle_jax.histories.recipe import Recycling
 TABLE: dict[str, Method] = {
     "b": METHODS["b"],
     "b_plus": METHODS["b_plus"],
-    "b_plus:fast": at_rate(METHODS["b_plus"]),
-    "ours": as_it_is(METHODS["recycle"]),
+    "b_plus:fast": with_learning_rate(METHODS["b_plus"]),
+    "ours": ours(recycling()),
 }
 QUESTION = "Can a video generator be taught to recover from its own mistakes?"
 

@@ -14,8 +14,6 @@ from recycle_jax.drift.statistics import Statistics as Statistics
 from recycle_jax.errors.bank.bank import ErrorBank as ErrorBank
 from recycle_jax.errors.rollout.harvest import Harvest as Harvest
 from recycle_jax.errors.rollout.references import Continued as Continued
-from recycle_jax.errors.rollout.references import Denoised as Denoised
-from recycle_jax.errors.rollout.references import Projected as Projected
 from recycle_jax.errors.rollout.references import Recorded as Recorded
 from recycle_jax.errors.rollout.registered import Registered as Registered
 from recycle_jax.errors.rollout.registration import Registration as Registration
@@ -29,7 +27,6 @@ from recycle_jax.histories.pushforward import Pushforward as Pushforward
 from recycle_jax.histories.recipe import Recipe as Recipe
 from recycle_jax.histories.recipe import Recycling as Recycling
 from recycle_jax.histories.recipe import recycle as recycle
-from recycle_jax.histories.replay import AddErrors as AddErrors
 from recycle_jax.histories.replay import ReplayCases as ReplayCases
 from recycle_jax.rollout.scan import rollout as rollout
 from recycle_jax.rollout.stream import stream as stream

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.comparison.baselines.corrupt import CorruptedHistory, down_up, resample, tint
 from recycle_jax.histories.base import HistoryPolicy
 from recycle_jax.histories.clean import TeacherForcing
-from recycle_jax.histories.corrupt import CorruptedHistory, down_up, resample, tint
 
 NEVER = {"noised": 0.0, "resampled": 0.0, "tinted": 0.0}
 ROWS, FRAMES, SIZE = 256, 3, 10
@@ -109,7 +109,7 @@ def test_clean_rows_are_those_whose_frames_are_all_clean(predictor, batch_of, ke
         ({"noised": 0.8, "resampled": 0.3}, "exceed 1 together"),
         ({"tinted": 1.5}, r"tinted=1.5"),
         ({"smallest": 0.0}, "smallest is 0.0"),
-        ({"richest": 0.5}, "richest is 0.5"),
+        ({"max_saturation": 0.5}, "max_saturation is 0.5"),
     ],
 )
 def test_what_cannot_be_is_refused(fields, message):
