@@ -117,16 +117,9 @@ def take_over(path: str | Path, workdir: Workdir, preset: str, usual_frames: int
     kept = {
         "summary": earlier["summary"],
         "bands": {world: bands["sha"] for world, bands in earlier["bands"].items()},
-        "settings": earlier["settings"],
     }
     write_json(_earlier(workdir), kept)
     return len(missing)
-
-
-def settings_taken_over(workdir: Workdir) -> dict[str, str]:
-    """Family -> the setting that was chosen for it before, so that all of its cells are of one setting."""
-    settings: dict[str, str] = _taken_over(workdir)["settings"]
-    return settings
 
 
 def known_of_curves(
@@ -150,7 +143,7 @@ def known_of_curves(
 
 def _taken_over(workdir: Workdir) -> dict[str, Any]:
     path = _earlier(workdir)
-    return read_json(path) if path.exists() else {"summary": {}, "bands": {}, "settings": {}}
+    return read_json(path) if path.exists() else {"summary": {}, "bands": {}}
 
 
 def _earlier(workdir: Workdir) -> Path:

@@ -24,12 +24,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.comparison.builders import as_it_is, at_rate, cooled, in_recipe, recycled, relayed
+from experiments.comparison.builders import SLOW, at_temperature, by_recipe, ours, recycling, with_learning_rate
 from experiments.comparison.cell_store import take_over
 from experiments.comparison.conclusion import conclude
 from experiments.comparison.evaluation import Judging, footage_bands, footage_windows
 from experiments.comparison.method import METHODS, Method
-from experiments.comparison.methods import IN_DISGUISE
+from experiments.comparison.methods import slow
 from experiments.comparison.runner import Comparison, Share, run_comparison
 from experiments.comparison.task import Budget, Choices, Evaluator, Net, Task, build_generator
 from experiments.footage_files import FALLBACK_FPS, data_hash, frame_rate
@@ -47,22 +47,17 @@ from recycle_jax.sharding import make_mesh
 
 TABLE: dict[str, Method] = {
     **{name: METHODS[name] for name in ("b", "b_plus", "noise")},
-    "cooled": cooled(METHODS["b_plus"]),
-    "ours": as_it_is(METHODS["recycle"]),
-    "ours:relayed,fast": relayed(METHODS["recycle"]),
-    "ours:slow": in_recipe(METHODS["recycle"]),
-    "ours:late": in_recipe(METHODS["recycle"], begins=1.0),
-    "ours:late,unmended": in_recipe(recycled(repair_prob=0.0), begins=1.0),
-    "ours:late,cool": in_recipe(recycled(repair_prob=0.0), temperature=0.5, begins=1.0),
-    "ours:told": IN_DISGUISE,
-    "ours:fast,trusted": at_rate(in_recipe(recycled(trust=0.4))),
-    "ours:even,fast": relayed(recycled(gradient_normalized=True)),
-    "b_plus:fast": at_rate(METHODS["b_plus"]),
-    "noise:fast": at_rate(METHODS["noise"]),
+    "cooled": at_temperature(METHODS["b_plus"], 0.5),
+    "ours": ours(recycling()),
+    "ours:slow": slow(recycling()),
+    "ours:late": by_recipe(recycling(), SLOW, begins=1.0),
+    "ours:late,unmended": by_recipe(recycling(repair_prob=0.0), SLOW, begins=1.0),
+    "ours:late,cool": by_recipe(recycling(repair_prob=0.0), SLOW, temperature=0.5, begins=1.0),
+    "b_plus:fast": with_learning_rate(METHODS["b_plus"]),
+    "noise:fast": with_learning_rate(METHODS["noise"]),
 }
-"""The recipe of `histories.recycle`, and what it is compared with: the same at the budget's rates, that from the whole
-B on, then without mended frames, cooled in any case, or told of its own frames; what the recipe was before its chains
-ended, with even rows and with its relay at the recipe's rate too; and rivals at that rate."""
+"""The recipe of `histories.recycle`, and what it is compared with: the recipe before its chains ended, at the budget's
+rates, that from the whole B on, then without repaired frames, or cooled in any case; and rivals at its rate."""
 
 QUESTION = "How long do rollouts of a generator of real footage look like real footage?"
 

@@ -8,7 +8,7 @@ from jax import Array
 
 from recycle_jax.batch import Batch
 from recycle_jax.flow_matching import Target, paper_target
-from recycle_jax.typing import ContextLevel, Frames, Params, PRNGKey, PyTree, RowFlags, RowKeys, Rows, Sigma
+from recycle_jax.typing import ContextLevel, Frames, Params, PRNGKey, PyTree, RowKeys, Rows, Sigma
 
 
 @struct.dataclass(kw_only=True)
@@ -143,41 +143,6 @@ def said_deterministic(generator: Generator) -> bool | None:
 def anchors_of(generator: Generator) -> int:
     """How many frames at the head of the generator's context stay; 0 for most."""
     return generator.anchors if isinstance(generator, KeepsAnchors) else 0
-
-
-@runtime_checkable
-class TellsOwn(Protocol):
-    """A generator that tells its network whether the history holds frames of its own (`generators.provenance`).
-
-    Attributes:
-        own_level: what it then adds to the level.
-    """
-
-    @property
-    def own_level(self) -> float: ...
-
-    def go_on(self, params: Params, context: Frames, condition: PyTree, own: RowFlags) -> Any:
-        """Starts a rollout on history of which the rows `own` `[b]` hold generated frames."""
-        ...
-
-
-def own_level_of(generator: Generator) -> float:
-    """What the network is told of generated history besides its noise; 0 for most."""
-    return generator.own_level if isinstance(generator, TellsOwn) else 0.0
-
-
-def own_levels(generator: Generator, own: RowFlags) -> Rows:
-    """Levels `[b]` of examples on noiseless history, of which the rows `own` `[b]` hold generated frames."""
-    told = own_level_of(generator)
-    # A constant where nothing is told, so that the program is that of teacher forcing, to the bit.
-    return told * own.astype(jnp.float32) if told else jnp.zeros(own.shape, jnp.float32)
-
-
-def go_on(generator: Generator, params: Params, context: Frames, condition: PyTree, own: RowFlags) -> Any:
-    """`generator.begin` on history of which the rows `own` `[b]` hold generated frames."""
-    if isinstance(generator, TellsOwn):
-        return generator.go_on(params, context, condition, own)
-    return generator.begin(params, context, condition)
 
 
 def slide(context: Frames, chunk: Frames) -> Frames:

@@ -37,10 +37,7 @@ from recycle_jax.training.harvest_step import HarvestProgram
 from recycle_jax.training.interrupt import NAMES, Interrupted, deferred_interrupt
 from recycle_jax.training.state import TrainState
 from recycle_jax.training.step import Correct
-from recycle_jax.typing import Params, PyTree
-
-Renew = Callable[[PyTree, TrainState], PyTree]
-"""From a reference and the state of the run to the reference as it is now."""
+from recycle_jax.typing import PyTree
 
 
 @struct.dataclass(kw_only=True)
@@ -98,10 +95,6 @@ class Harvesting:
         chains: how many.
         frames: frames of a start clip.
         every: updates between harvests.
-        until: updates after which nothing is harvested any more, 0 for never: a bank that grows stale, for a control.
-        rolls_out: parameters that roll out in place of those in training: another model's errors, for a control.
-        renew: the reference of the next harvest, from `reference` and the run's state: for a reference that is the
-            network in training, or an average of it; None where it stays.
     """
 
     program: HarvestProgram
@@ -110,13 +103,10 @@ class Harvesting:
     chains: int
     frames: int
     every: int
-    until: int = 0
-    rolls_out: Params | None = None
-    renew: Renew | None = None
 
     def due(self, step: int) -> bool:
         """Whether step `step` begins with a harvest."""
-        return step % self.every == 0 and (not self.until or step < self.until)
+        return step % self.every == 0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -240,10 +230,9 @@ def resume(directory: Path, fresh: RunState) -> RunState:
 
 def _harvest(harvesting: Harvesting, state: RunState, number: int, mesh: Mesh) -> tuple[RunState, dict[str, Any]]:
     fresh = placed_batch(harvesting.clips, number, harvesting.chains, harvesting.frames, mesh)
-    reference = harvesting.reference
     chains, bank, metrics = harvesting.program(
-        state.train.params if harvesting.rolls_out is None else harvesting.rolls_out,
-        reference if harvesting.renew is None else harvesting.renew(reference, state.train),
+        state.train.params,
+        harvesting.reference,
         state.chains,
         bank_of(state.bank),
         fresh,

@@ -17,15 +17,12 @@ import numpy as np
 
 from recycle_jax.batch import Batch
 from recycle_jax.drift.gain import gain
-from recycle_jax.errors.bank.bank import ErrorBank
-from recycle_jax.generators.base import Generator, clean_example, go_on, split_clip
-from recycle_jax.histories.memories import bank_of
+from recycle_jax.generators.base import Generator, clean_example, split_clip
 from recycle_jax.io import checkpoint
 from recycle_jax.io.writers import read_json, write_json
 from recycle_jax.training.cost import Cost, forward_flops
 from recycle_jax.training.ema import ema_params
 from recycle_jax.training.loop import RunState
-from recycle_jax.training.stop import PricedRound, Stop
 from recycle_jax.training.watch import Best, Round, Watch
 from recycle_jax.typing import Params, Scalar
 
@@ -42,11 +39,7 @@ class Watcher:
         generator: who is trained.
         batch: held-out clips, the same in every round.
         watch: the limits.
-        bank: whose entries are looked at, or None.
         directory: where rounds and best parameters are kept, None to keep them in memory only.
-        stop: ends the run where a round no longer pays: its value is the harvest's score, the distance of rollouts
-            from their reference, so the rule needs `higher=False`; None never does.
-        round_cost: what a round costs, in the unit of the rule's price.
         rounds: what was seen, oldest first.
         best: the best of them, None before the first.
     """
@@ -54,32 +47,23 @@ class Watcher:
     generator: Generator
     batch: Batch
     watch: Watch = dataclasses.field(default_factory=Watch)
-    bank: ErrorBank | None = None
     directory: Path | None = None
-    stop: Stop | None = None
-    round_cost: float = 1.0
     rounds: list[Round] = dataclasses.field(default_factory=list)
     best: Best | None = None
 
     def __post_init__(self) -> None:
-        if self.stop is not None and self.stop.higher:
-            raise ValueError("the watch's value is a distance, of which less is better: use Stop(..., higher=False)")
         split_clip(self.batch.clip, self.generator.context_frames, self.generator.chunk_frames)
         if not np.all(np.isfinite(self.batch.clip)):
             raise ValueError("the held-out clips hold NaN or Inf, which makes every loss NaN: clean or drop them")
         self._look = jax.jit(look(self.generator))
-        self._stats = None if self.bank is None else jax.jit(self.bank.stats)
 
-    def __call__(self, state: RunState, harvest: dict[str, float]) -> str | None:
+    def __call__(self, state: RunState, harvest: dict[str, float]) -> None:
         """Looks at a round, warns where something is wrong, and keeps the parameters if it is the best.
 
         Rounds without a harvest yet, such as the first after going on from a checkpoint, are passed over.
-
-        Returns:
-            Why the run should end here, or None.
         """
         if not harvest:
-            return None
+            return
         seen = self._round(state, harvest)
         if self.directory is not None and not self.rounds:
             self._load(self.directory, ema_params(state.train))
@@ -91,7 +75,6 @@ class Watcher:
             self._save(self.directory)
         for text in self.watch.warnings(self.rounds):
             warnings.warn(f"round {len(self.rounds)}, step {seen.step}: {text}", stacklevel=2)
-        return self.verdict()
 
     def result(self, state: RunState) -> Params:
         """The newest parameters, or the best round's if the newest round has collapsed."""
@@ -103,26 +86,12 @@ class Watcher:
 
     def cost(self, params: Params) -> Cost:
         """What looking has cost: a forward call and two rollout steps a row and round."""
-        rows, _, height, width, channels = self.batch.clip.shape
-        calls = len(self.rounds) * rows * (1.0 + 2.0 * self.generator.calls_per_step)
-        flops = calls * forward_flops(self.generator, params, (height, width, channels)) if calls else 0.0
+        calls = len(self.rounds) * len(self.batch.clip) * (1.0 + 2.0 * self.generator.calls_per_step)
+        flops = calls * forward_flops(self.generator, params, self.batch) if calls else 0.0
         return Cost(eval_flops_used_for_choices=flops)
-
-    def verdict(self) -> str | None:
-        """Why the run should end after the rounds that were seen, or None."""
-        if self.stop is None:
-            return None
-        verdict = self.stop.verdict(self.priced)
-        return verdict.reason if verdict.stop else None
-
-    @property
-    def priced(self) -> list[PricedRound]:
-        """What each round cost, in the unit of the rule's price, and how far rollouts were from their reference."""
-        return [PricedRound(cost=self.round_cost, value=seen.score) for seen in self.rounds]
 
     def _round(self, state: RunState, harvest: dict[str, float]) -> Round:
         clean_loss, response = jax.device_get(self._look(ema_params(state.train), self.batch))
-        stats = {} if self._stats is None else jax.device_get(self._stats(bank_of(state.bank)))
         return Round(
             step=int(state.train.step),
             clean_loss=float(clean_loss),
@@ -130,8 +99,6 @@ class Watcher:
             accepted=harvest["accepted"],
             age=harvest["age"],
             gain=float(response),
-            entries=tuple(int(n) for n in stats.get("entries", ())),
-            norms=tuple(float(n) for n in stats.get("norm", ())),
         )
 
     def _save(self, directory: Path) -> None:
@@ -165,7 +132,7 @@ def look(generator: Generator) -> Callable[[Params, Batch], tuple[Scalar, Scalar
         moved = context + PROBE * jax.random.normal(of_probe, context.shape, context.dtype)
 
         def newest(context: Any) -> Any:
-            carry = go_on(generator, params, context, batch.condition, jnp.ones(context.shape[0], bool))
+            carry = generator.begin(params, context, batch.condition)
             return generator.step(params, carry, step_keys, batch.condition)[1][:, -1]
 
         loss = generator.fit(params, clean_example(generator, batch, keys)).loss.mean()
@@ -175,10 +142,8 @@ def look(generator: Generator) -> Callable[[Params, Batch], tuple[Scalar, Scalar
 
 
 def _round(record: dict[str, Any]) -> Round:
-    lists = {"entries": tuple(record["entries"]), "norms": tuple(_float(value) for value in record["norms"])}
     numbers = {name: _float(record[name]) for name in ("clean_loss", "score", "accepted", "age", "gain")}
-    fields: dict[str, Any] = {"step": record["step"], **numbers, **lists}
-    return Round(**fields)
+    return Round(step=record["step"], **numbers)
 
 
 def _float(value: float | str | None) -> float:

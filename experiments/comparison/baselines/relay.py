@@ -23,7 +23,7 @@ from recycle_jax.batch import Batch
 from recycle_jax.errors.bank.bank import AnySlot, ErrorBank
 from recycle_jax.errors.bank.capacity import in_a_shard
 from recycle_jax.errors.bank.storage import BankState
-from recycle_jax.generators.base import Generator, clean_example, own_level_of, slide
+from recycle_jax.generators.base import Generator, clean_example, slide
 from recycle_jax.histories.base import Aux, Drawn, ExamplePolicy, choose_rows, require_frames
 from recycle_jax.typing import Frames, Params, PRNGKey, PyTree, RowFlags, RowInts, RowKeys, Scalar
 
@@ -97,8 +97,7 @@ class Relay(ExamplePolicy):
         require_frames(batch, self.clip_frames(generator), f"ages up to {self.max_age}", "lower oldest")
         of_fit, of_draw, of_share = rng.split_rows(keys, 3)
         leg, target, taken, found = self._draw(generator, bank, batch, of_draw, of_share)
-        level = own_level_of(generator) * taken.astype(jnp.float32)
-        own = {"context": leg.context, "x0": target, "level": level, "condition": leg.condition}
+        own = {"context": leg.context, "x0": target, "condition": leg.condition}
         example = clean_example(generator, batch, of_fit, **own)
         return Drawn(example=example, clean=~taken, found=found, memo=leg)
 

@@ -2,7 +2,8 @@
 
     noised      (1 - s) x + s eps,   s ~ U(0, noise)
     resampled   shrunk to a side of a factor U(smallest, 1) and stretched back, bilinear with antialiasing
-    tinted      m + f (x - m),   m a pixel's mean over channels,   f ~ U(min_saturation, 1) or U(1, max_saturation)
+    tinted      m + f (x - m),   m a pixel's mean over channels,
+                f of U(min_saturation, 1) or, as often, U(1, max_saturation)
 
 These are the ways in which long videos go wrong: grain, blur, and colours that fade or burn. The network is told
 nothing of it. Source: Helios, arXiv 2603.04379; probabilities and ranges are those of its released code

@@ -4,7 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from recycle_jax.errors.controls import PhaseRandomised, Shuffled
+from experiments.comparison.baselines.controls import PhaseRandomised, Shuffled, transformed
+from recycle_jax.errors.bank.bank import AnySlot, ErrorBank
+from recycle_jax.errors.rollout.harvest import Case, Harvest
 
 
 def errors(rows=4):
@@ -39,3 +41,23 @@ def test_shuffled_errors_are_those_of_other_rows():
     remade = Shuffled(amplitude=0.5)(error, keys())
     np.testing.assert_allclose(remade[1:], 0.5 * error[:-1], rtol=1e-6)
     np.testing.assert_allclose(remade[0], 0.5 * error[-1], rtol=1e-6)
+
+
+def test_a_bank_of_other_errors_keeps_clean_contexts_and_targets(predictor):
+    """The error of every case is .25: half of it is left."""
+    usual = ErrorBank(capacity=4)
+    frames = lambda value, count: jnp.full((2, count, 2, 2, 1), value, jnp.float32)  # noqa: E731
+    numbers = jnp.zeros(2, jnp.int32)
+    case = Case(
+        context=frames(0.5, 2),
+        clean_context=frames(0.25, 2),
+        target=frames(0.125, 1),
+        ages=jnp.ones((2, 2), jnp.int32),
+        domain=numbers,
+        step=numbers,
+        score=jnp.zeros(2),
+    )
+    state = usual.insert(usual.init(Harvest(generator=predictor).entry((2, 2, 1))), case, numbers, numbers == 0)
+    drawn = transformed(usual, Shuffled(amplitude=0.5)).draw(state, keys(), AnySlot())
+    np.testing.assert_allclose(drawn.entries.context, 0.375, rtol=1e-6)
+    assert np.all(drawn.entries.clean_context == 0.25) and np.all(drawn.entries.target == 0.125)

@@ -5,12 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.comparison.baselines.relay import Relay
 from recycle_jax.batch import Batch
 from recycle_jax.generators.predictor import Predictor
 from recycle_jax.histories.clean import TeacherForcing
 from recycle_jax.histories.memories import bank_of, with_bank
 from recycle_jax.histories.mixture import Mixture
-from recycle_jax.histories.relay import Relay
 from recycle_jax.models.base import Network
 
 

@@ -5,10 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.comparison.baselines.backward import Backward, BackwardHarvest
 from recycle_jax.batch import Batch
 from recycle_jax.errors.bank.bank import ErrorBank
-from recycle_jax.errors.rollout.backward import Backward
-from recycle_jax.errors.rollout.harvest import Harvest
 from recycle_jax.errors.rollout.references import Reference
 from recycle_jax.generators.anchored import Anchored
 from recycle_jax.generators.predictor import Predictor
@@ -32,7 +31,7 @@ def doubling(context_frames=3, chunk_frames=1):
 
 def harvested(generator, steps, max_age=8, min_age=1):
     """What each step makes of all rows, and its row that runs longest."""
-    harvest = Harvest(generator=generator, max_age=max_age, min_age=min_age)
+    harvest = BackwardHarvest(generator=generator, max_age=max_age, min_age=min_age)
     count = jnp.arange(generator.context_frames, dtype=jnp.float32)[None, :, None, None, None]
     clip = jnp.broadcast_to(count, (ROWS, generator.context_frames, *FRAME))
     fresh = harvest.start(Batch(clip=clip, domain=jnp.zeros(ROWS, jnp.int32)))
@@ -94,7 +93,7 @@ def test_anchors_stay_in_front_of_what_is_turned_round():
 @pytest.mark.parametrize("chunk", [1, 2])
 def test_cases_go_through_the_harvest_program_into_a_bank(chunk):
     generator = doubling(3, chunk)
-    harvest, bank = Harvest(generator=generator, max_age=3), ErrorBank(capacity=64)
+    harvest, bank = BackwardHarvest(generator=generator, max_age=3), ErrorBank(capacity=64)
     batch = Batch(clip=jnp.zeros((ROWS, 3, *FRAME)), domain=jnp.zeros(ROWS, jnp.int32))
     program = make_harvest(harvest, bank, make_mesh(jax.devices()[:1]), 6)
     given = (harvest.start(jax.tree.map(jnp.copy, batch)), bank.init(harvest.entry(FRAME)), batch)

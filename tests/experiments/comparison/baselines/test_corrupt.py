@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.comparison.baselines.corrupt import CorruptedHistory, down_up, resample, tint
 from recycle_jax.histories.base import HistoryPolicy
 from recycle_jax.histories.clean import TeacherForcing
-from recycle_jax.histories.corrupt import CorruptedHistory, down_up, resample, tint
 
 NEVER = {"noised": 0.0, "resampled": 0.0, "tinted": 0.0}
 ROWS, FRAMES, SIZE = 256, 3, 10
