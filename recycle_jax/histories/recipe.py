@@ -13,7 +13,7 @@ then and afterwards, where the next frame follows from the context (`generators.
 jitter, and jitter in a history is a speed that walks, which no target can mend. It needs clips, and no simulator and no
 other network.
 A generator that is not trained yet is first trained by teacher forcing, for half of the updates that it would have had;
-what that leaves is spent on recycling (`experiments/NOTES.md`, "When recycling begins, and how cold"), both at a rate
+what that leaves is spent on recycling (`docs/lab_notes`, "When recycling begins, and how cold"), both at a rate
 at which speeds are learned by then ("The rate at which recycling learns", "What lasts does not remember").
 `recycle()` gives settings, reference, temperature and rate together; `training.phases` runs them.
 """
