@@ -21,6 +21,9 @@ FRAGMENT_FRAMES = 8
 """Frames from one key frame to the next in a fragmented file: what a kill can lose."""
 
 FRAGMENTED = {"movflags": "+frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
+REPEATABLE = {"x264-params": "mbtree=0"}
+"""Without it x264 now and then writes other bytes for the same frames, of heights that 16 does not divide."""
+
 PROMPT = {"tune": "zerolatency"}  # each frame is encoded when it comes
 LABEL_HEIGHT = 20
 GAP = 4
@@ -195,7 +198,7 @@ def _enlarge(picture: np.ndarray, scale: int) -> np.ndarray:
 
 
 def _add_stream(container: Any, shape: tuple[int, ...], fps: float | int, fragmented: bool) -> Any:
-    options = {"crf": "16", "preset": "medium", **(PROMPT if fragmented else {})}
+    options = {"crf": "16", "preset": "medium", **REPEATABLE, **(PROMPT if fragmented else {})}
     stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options=options)
     # Half the colour resolution needs even sizes.
     stream.height, stream.width = shape[0] + shape[0] % 2, shape[1] + shape[1] % 2
