@@ -14,6 +14,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import struct
+from jax.sharding import Mesh
 
 from recycle_jax.batch import Batch
 from recycle_jax.drift.gain import gain
@@ -22,12 +24,13 @@ from recycle_jax.generators.base import Generator, clean_example, go_on, split_c
 from recycle_jax.histories.memories import bank_of
 from recycle_jax.io import checkpoint
 from recycle_jax.io.writers import read_json, write_json
+from recycle_jax.sharding import fetch, is_first_host, make_mesh, split_over_devices
 from recycle_jax.training.cost import Cost, forward_flops
 from recycle_jax.training.ema import ema_params
 from recycle_jax.training.loop import RunState
 from recycle_jax.training.stop import PricedRound, Stop
 from recycle_jax.training.watch import Best, Round, Watch
-from recycle_jax.typing import Params, Scalar
+from recycle_jax.typing import Frames, Params, PRNGKey, RowKeys, Rows, Scalar
 
 ROUNDS_FILE = "rounds.json"
 PROBE = 0.02
@@ -47,6 +50,7 @@ class Watcher:
         stop: ends the run where a round no longer pays: its value is the harvest's score, the distance of rollouts
             from their reference, so the rule needs `higher=False`; None never does.
         round_cost: what a round costs, in the unit of the rule's price.
+        mesh: the devices that share the held-out clips, None for all.
         rounds: what was seen, oldest first.
         best: the best of them, None before the first.
     """
@@ -58,6 +62,7 @@ class Watcher:
     directory: Path | None = None
     stop: Stop | None = None
     round_cost: float = 1.0
+    mesh: Mesh | None = None
     rounds: list[Round] = dataclasses.field(default_factory=list)
     best: Best | None = None
 
@@ -67,7 +72,8 @@ class Watcher:
         split_clip(self.batch.clip, self.generator.context_frames, self.generator.chunk_frames)
         if not np.all(np.isfinite(self.batch.clip)):
             raise ValueError("the held-out clips hold NaN or Inf, which makes every loss NaN: clean or drop them")
-        self._look = jax.jit(look(self.generator))
+        self._look = split_over_devices(look(self.generator), make_mesh() if self.mesh is None else self.mesh)
+        self._probed = probed(self.generator, self.batch)
         self._stats = None if self.bank is None else jax.jit(self.bank.stats)
 
     def __call__(self, state: RunState, harvest: dict[str, float]) -> str | None:
@@ -121,15 +127,15 @@ class Watcher:
         return [PricedRound(cost=self.round_cost, value=seen.score) for seen in self.rounds]
 
     def _round(self, state: RunState, harvest: dict[str, float]) -> Round:
-        clean_loss, response = jax.device_get(self._look(ema_params(state.train), self.batch))
-        stats = {} if self._stats is None else jax.device_get(self._stats(bank_of(state.bank)))
+        losses, gains = fetch(self._look(ema_params(state.train), self._probed, state.train.key))
+        stats = {} if self._stats is None else fetch(self._stats(bank_of(state.bank)))
         return Round(
             step=int(state.train.step),
-            clean_loss=float(clean_loss),
+            clean_loss=float(losses.mean()),
             score=harvest["score"],
             accepted=harvest["accepted"],
             age=harvest["age"],
-            gain=float(response),
+            gain=float(gains.mean()),
             entries=tuple(int(n) for n in stats.get("entries", ())),
             norms=tuple(float(n) for n in stats.get("norm", ())),
         )
@@ -140,7 +146,8 @@ class Watcher:
         if step == self.rounds[-1].step:
             checkpoint.save(directory, step, {"params": self.best.params}, keep=2)
         rounds = [dataclasses.asdict(seen) for seen in self.rounds]
-        write_json(directory / ROUNDS_FILE, {"rounds": rounds, "best": dataclasses.asdict(self.best.round)})
+        if is_first_host():
+            write_json(directory / ROUNDS_FILE, {"rounds": rounds, "best": dataclasses.asdict(self.best.round)})
 
     def _load(self, directory: Path, like: Params) -> None:
         if not (directory / ROUNDS_FILE).exists():
@@ -152,24 +159,49 @@ class Watcher:
         self.best = Best(round=best, params=restored["params"])
 
 
-def look(generator: Generator) -> Callable[[Params, Batch], tuple[Scalar, Scalar]]:
-    """`params, batch -> (clean loss, gain)` with fixed noise; the gain as in the middle of a rollout.
+@struct.dataclass(kw_only=True)
+class Probed:
+    """Held-out clips with the noise that they are looked at with, the same in every round; leaves `[b, ...]`.
 
-    The batch is an argument: as a constant, XLA would fold what is made of it alone, for minutes where that is much.
+    Attributes:
+        batch: the clips.
+        moved: their contexts with the white error.
+        keys: of the loss.
+        step_keys: of the generator's step.
     """
-    of_fit, of_step, of_probe = jax.random.split(jax.random.key(7), 3)
 
-    def both(params: Params, batch: Batch) -> tuple[Scalar, Scalar]:
-        keys, step_keys = (jax.random.split(key, batch.clip.shape[0]) for key in (of_fit, of_step))
+    batch: Batch
+    moved: Frames
+    keys: RowKeys
+    step_keys: RowKeys
+
+
+def probed(generator: Generator, batch: Batch) -> Probed:
+    """What `look` is given of a batch."""
+    of_fit, of_step, of_probe = jax.random.split(jax.random.key(7), 3)
+    keys, step_keys = (jax.random.split(key, batch.clip.shape[0]) for key in (of_fit, of_step))
+    context, _ = split_clip(batch.clip, generator.context_frames, generator.chunk_frames)
+    moved = context + PROBE * jax.random.normal(of_probe, context.shape, context.dtype)
+    return Probed(batch=batch, moved=moved, keys=keys, step_keys=step_keys)
+
+
+def look(generator: Generator) -> Callable[[Params, Probed, PRNGKey, Scalar], tuple[Rows, Rows]]:
+    """`params, probed -> (clean loss, gain)`, each `[b]`; the gain as in the middle of a rollout.
+
+    The clips are an argument: as a constant, XLA would fold what is made of them alone, for minutes where that is much.
+    """
+
+    def both(params: Params, rows: Probed, key: PRNGKey, first: Scalar) -> tuple[Rows, Rows]:
+        del key, first  # rows bring their own keys
+        batch = rows.batch
         context, _ = split_clip(batch.clip, generator.context_frames, generator.chunk_frames)
-        moved = context + PROBE * jax.random.normal(of_probe, context.shape, context.dtype)
 
         def newest(context: Any) -> Any:
             carry = go_on(generator, params, context, batch.condition, jnp.ones(context.shape[0], bool))
-            return generator.step(params, carry, step_keys, batch.condition)[1][:, -1]
+            return generator.step(params, carry, rows.step_keys, batch.condition)[1][:, -1]
 
-        loss = generator.fit(params, clean_example(generator, batch, keys)).loss.mean()
-        return loss, gain(newest, context, moved).mean()
+        loss = generator.fit(params, clean_example(generator, batch, rows.keys)).loss
+        return loss, gain(newest, context, rows.moved)
 
     return both
 
