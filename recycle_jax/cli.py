@@ -9,6 +9,7 @@ import argparse
 import dataclasses
 import difflib
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -70,6 +71,35 @@ def join_processes(environ: Mapping[str, str] = os.environ) -> None:
     """Joins the other hosts of a pod or cluster where RECYCLE_JAX_MULTIHOST=1; comes before any array."""
     if environ.get("RECYCLE_JAX_MULTIHOST") == "1":
         jax.distributed.initialize()
+
+
+def written_out(name: str, preset: str, default: Any, given: Any) -> str:
+    """Returns the command line of a run: its preset and every field that differs from it.
+
+    Args:
+        name: of the module under `experiments`.
+        preset: its name.
+        default: the preset's config.
+        given: the config of the run, of the same type.
+    """
+    changed = [f"--{field} {_words(value)}".rstrip() for field, value in _changed(default, given)]
+    return " ".join([f"python -m experiments.{name} --preset {preset}", *changed])
+
+
+def _changed(default: Any, given: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields dotted name and value of every field that is not what it was."""
+    for field in _settable(default):
+        old, new = getattr(default, field.name), getattr(given, field.name)
+        if dataclasses.is_dataclass(old) and type(old) is type(new):
+            yield from _changed(old, new, f"{prefix}{field.name}.")
+        elif old != new:
+            yield (prefix + field.name).replace("_", "-"), new
+
+
+def _words(value: Any) -> str:
+    """A value as a shell takes it; several stand side by side."""
+    values = value if isinstance(value, (tuple, list)) else [value]
+    return " ".join(shlex.quote(str(each)) for each in values)
 
 
 def field_names(config: Any, prefix: str = "") -> Iterator[str]:

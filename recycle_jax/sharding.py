@@ -231,9 +231,8 @@ def split_over_devices(
         if len(counts) != 1:
             raise ValueError(f"rows have leading axes of {sorted(counts)}: give every leaf one entry a row")
         (count,) = counts
-        padded = jax.tree.map(lambda leaf: _padded(leaf, -count % mesh.size), rows)
         params, key = place((params, key), mesh, ROLES.params)
-        return program(params, place(padded, mesh, ROLES.rows), key, count=count)
+        return program(params, place(padded(rows, mesh), mesh, ROLES.rows), key, count=count)
 
     return call
 
@@ -254,8 +253,12 @@ def _row_axes(f: Callable[..., PyTree], params: Params, rows: PyTree, key: PRNGK
     return jax.tree.map(axis, shapes(count), shapes(count + 1))
 
 
+def padded(rows: PyTree, mesh: Mesh) -> PyTree:
+    """Rows with the last one repeated, up to a multiple of the devices: whatever rows hold, they stay valid."""
+    return jax.tree.map(lambda leaf: _padded(leaf, -leaf.shape[0] % mesh.size), rows)
+
+
 def _padded(leaf: Any, more: int) -> Any:
-    """The leaf with its last row repeated: whatever rows hold, they stay valid."""
     if not more:
         return leaf
     if isinstance(leaf, np.ndarray):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import jax
 import pytest
 
 from recycle_jax import cli
+from recycle_jax.cli import written_out
 
 pytestmark = pytest.mark.fast
 
@@ -143,3 +145,12 @@ def test_hosts_are_joined_only_when_asked(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("RECYCLE_JAX_MULTIHOST", "1")
     parse()
     assert calls == ["joined"]
+
+
+def test_a_command_is_written_out_with_everything_that_was_set() -> None:
+    run = parse("--preset", "small", "--train.steps", "7", "--world.count", "3")
+    default = parse("--preset", "small").config
+    line = written_out("NAME", "small", default, run.config)
+    assert line == "python -m experiments.NAME --preset small --train.steps 7 --world.count 3"
+    assert parse(*shlex.split(line)[3:]).config == run.config
+    assert written_out("NAME", "small", default, default) == "python -m experiments.NAME --preset small"

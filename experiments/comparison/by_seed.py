@@ -8,15 +8,13 @@ nothing of it. Who trains once wants to know of the single run. So all seeds are
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
+from experiments.comparison.cells import survival
 from experiments.comparison.domains import WORLDS
-from experiments.comparison.labels import known_methods
-from recycle_jax.drift.cells import exits_of
+from experiments.comparison.labels import LABELS
+from experiments.comparison.report.overview import measured
 from recycle_jax.report import wording
 from recycle_jax.report.grid import Column, Entry, Grid, Section
-from recycle_jax.report.overview import measured
-from recycle_jax.report.places import cells_of
+from recycle_jax.report.tasks import cells_of
 
 FAILED = 0.5
 """A run fails that keeps this share of its rollouts or less."""
@@ -31,7 +29,7 @@ def by_seed_grid(results: Mapping[str, Any], methods: Sequence[str]) -> Grid:
         results: of `experiments.compare`.
         methods: ids, in the order of the rows; those without cells are left out.
     """
-    cells, names = cells_of(results), known_methods(methods)
+    cells, names = cells_of(results), LABELS.of(methods)
     places = [place for place in measured(results) if place.world in WORLDS]
     rows = []
     for method in methods:
@@ -45,7 +43,7 @@ def by_seed_grid(results: Mapping[str, Any], methods: Sequence[str]) -> Grid:
 
 def kept_by_seed(cells: Sequence[Mapping[str, Any]]) -> dict[int, float]:
     """Seed -> share of its rollouts that never left."""
-    return {cell["seed"]: float(np.mean(exits_of(cell).censored)) for cell in cells}
+    return {cell["seed"]: survival(cell) for cell in cells}
 
 
 def _listed(kept: Mapping[int, float]) -> Entry:

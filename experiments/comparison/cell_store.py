@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments.comparison.cells import is_summary
+from experiments.comparison.old_names import renamed, without_removed
 from recycle_jax.drift.bands import Bands
 from recycle_jax.drift.summary import FROM_CURVES, grouped
 from recycle_jax.io.files import write_bytes
@@ -49,7 +51,12 @@ def is_there(path: Path) -> bool:
 def publish(path: str, results: dict[str, Any]) -> None:
     """Writes results to be committed: a line a cell, with the means of its curves; laws are in the summary."""
     slim = [_slim(cell, results["bands"].get(cell["world"])) for cell in results["cells"]]
-    fields = [f"{_line(name)}:{_lines(value)}" for name, value in plain({**results, "cells": slim}).items()]
+    write_by_lines(path, {**results, "cells": slim})
+
+
+def write_by_lines(path: str | Path, results: Mapping[str, Any]) -> None:
+    """Writes JSON with a line for every cell and entry, so that two versions of a file can be compared."""
+    fields = [f"{_line(name)}:{_lines(value)}" for name, value in plain(dict(results)).items()]
     write_bytes(path, ("{" + ",\n".join(fields) + "}\n").encode())
 
 
@@ -90,13 +97,16 @@ def take_over(path: str | Path, workdir: Workdir, preset: str, usual_frames: int
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it was made with another preset, or of other settings than the workdir's.
+        ValueError: it is a summary, was made with another preset, or of other settings than the workdir's.
     """
     earlier = read_json(path)
     if earlier["preset"] != preset:
         raise ValueError(f"{path} holds cells of preset {earlier['preset']!r}: go on with that one, not {preset!r}")
+    if any(map(is_summary, earlier["cells"])):
+        raise ValueError(f"{path} is a summary, which no run can go on from: give the full file, see its `full`")
     now = read_json(workdir.config)
-    if changed := differences(earlier.get("made_of", now), now):
+    there = without_removed(renamed(earlier.get("made_of", now)), now)
+    if changed := differences(there, now):
         raise ValueError(f"{path} holds cells of other settings ({changed}): go back to those, or do without it")
     made_by = {"preset": earlier["preset"], "device": earlier["device"]}
     filed = [(_place(workdir, cell, usual_frames), {**made_by, **cell}) for cell in earlier["cells"]]

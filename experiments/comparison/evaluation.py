@@ -28,7 +28,8 @@ from recycle_jax.drift.cells import curve_of, exits_of, measured
 from recycle_jax.drift.memory import memory, pace
 from recycle_jax.drift.monitor import Measurement, Monitor
 from recycle_jax.drift.probes import FOREIGN, diversity, response, response_between, rolled_over
-from recycle_jax.drift.statistics import IDENTITY, NONFINITE, Statistics
+from recycle_jax.drift.recorded import recorded_tolerances
+from recycle_jax.drift.statistics import IDENTITY, Statistics
 from recycle_jax.generators.base import Generator, clean_example
 from recycle_jax.io.writers import read_json, write_json
 from recycle_jax.rollout.scan import kept, rollout
@@ -265,13 +266,6 @@ def with_memory(cell: Mapping[str, Any], judged: Evaluator) -> dict[str, Any]:
     return {**cell, "memory": memory(motion, judged.pace(), exits_of(cell).exit_frame)}
 
 
-def footage_statistics(context: int) -> Statistics:
-    """What is measured in recorded video: no projector, but the spectrum; each clip against its own start."""
-    return Statistics(
-        context_frames=context, relative=("retention", "sharpness", "contrast", "spectrum"), spectrum=True
-    )
-
-
 def footage_windows(clips: ArrayClips, frames: int, count: int) -> Frames:
     """The livelier half of windows spread evenly over all that the clips have, `[count, frames, h, w, c]`.
 
@@ -306,7 +300,7 @@ def footage_bands(calibration: ArrayClips, check: ArrayClips, statistics: Statis
         extremes(check),
         window=judging.window,
         max_frames=judging.max_frames,
-        tolerances={name: Tolerance(factor=1.2) for name in statistics.names if name != NONFINITE},
+        tolerances=recorded_tolerances(statistics),
     )
 
 

@@ -1,102 +1,65 @@
-"""The methods: what readers call them, and the one colour and marker that each has in every plot.
+"""The methods of the comparison: what readers call them, and the colour and marker that each has in every plot."""
 
-Colours are Okabe and Ito's, which stay apart for colour-blind readers; markers tell methods apart in print.
-"""
-
-import dataclasses
-from collections.abc import Iterable
-
-INK = "#222222"
-"""Colour of text, axes and real video in plots; a page in dark mode replaces it."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Method:
-    """How a method is shown.
-
-    Attributes:
-        name: for tables and legends.
-        brief: for labels of a few letters' room, such as those in a video.
-        colour: `#rrggbb`.
-        marker: of matplotlib.
-        about: what it does, one sentence; empty where nothing is known.
-    """
-
-    name: str
-    brief: str
-    colour: str
-    marker: str
-    about: str = ""
-
+from recycle_jax.report.labels import INK, Label, Labels
 
 METHODS = {
-    "truth": Method(name="real video", brief="truth", colour=INK, marker="", about="What the world shows."),
-    "b": Method(
+    "truth": Label(name="real video", colour=INK, marker="", about="What the world shows."),
+    "b": Label(
         name="teacher forcing (B)",
-        brief="baseline B",
         colour="#D55E00",
         marker="o",
         about="The baseline: trained on clean history only.",
     ),
-    "b_plus": Method(
+    "b_plus": Label(
         name="teacher forcing at equal compute (B+)",
-        brief="baseline B+",
         colour="#CC79A7",
         marker="s",
         about="B trained on until it has cost as much as the recycled generator.",
     ),
-    "noise": Method(
+    "noise": Label(
         name="noise augmentation",
-        brief="noise",
         colour="#E69F00",
         marker="^",
         about="Trained on history with random noise of tuned strength added.",
     ),
-    "pushforward": Method(
+    "pushforward": Label(
         name="pushforward",
-        brief="pushforward",
         colour="#56B4E9",
         marker="v",
         about="Trained on history that it has just generated itself, with no bank of errors.",
     ),
-    "recycle": Method(
+    "recycle": Label(
         name="error recycling",
-        brief="recycled",
         colour="#009E73",
         marker="D",
         about="Trained on its own stored mistakes, with real video moved onto them as target; no simulator.",
     ),
-    "recycle_continued": Method(
+    "recycle_continued": Label(
         name="error recycling with simulator",
-        brief="with simulator",
         colour="#0072B2",
         marker="P",
         about="The same with the simulator's own continuation as target: needs a simulator.",
     ),
-    "svi_shot": Method(
+    "svi_shot": Label(
         name="SVI, shot preset",
-        brief="SVI shot",
         colour="#999933",
         marker="X",
         about="Error recycling as the Stable Video Infinity scripts do it, one-shot preset.",
     ),
-    "svi_film": Method(
+    "svi_film": Label(
         name="SVI, film preset",
-        brief="SVI film",
         colour="#AA6644",
         marker="p",
         about="Error recycling as the Stable Video Infinity scripts do it, film preset.",
     ),
-    "ours": Method(
+    "ours": Label(
         name="error recycling, final recipe",
-        brief="ours",
         colour="#117733",
         marker="*",
         about="The final recipe of error recycling.",
     ),
-    "oracle": Method(
+    "oracle": Label(
         name="oracle",
-        brief="oracle",
         colour="#777777",
         marker="h",
         about="The simulator itself, given the same history as the generators: the ceiling.",
@@ -338,9 +301,9 @@ _TINTS = (
 )
 _MARKS = ("o", "s", "^", "v", "D", "P", "X", "<", ">", "h", "p", "d", "H")
 METHODS |= {
-    name: Method(
+    name: Label(
         name=shown,
-        brief=shown,
+        variant=":" in name,
         colour=_TINTS[place % len(_TINTS)],
         marker=_MARKS[place % len(_MARKS)],
         about=about,
@@ -348,43 +311,5 @@ METHODS |= {
     for place, (name, shown, about) in enumerate(_MORE)
 }
 
-_SPARE = tuple(zip(("#8C6BB1", "#66828F", "#B08B5B", "#5B8C7B"), ("<", ">", "d", "H"), strict=True))
-
-
-def known_methods(ids: Iterable[str]) -> dict[str, Method]:
-    """Returns how each method is shown, in the order in which methods are listed everywhere.
-
-    `METHOD+SHARE` is a method that spent that share of B's cost beyond B, in the colour of the method. A method that
-    has no entry here is shown under its own id, with a spare colour and marker.
-    """
-    present = set(ids)
-    strangers = sorted(name for name in present if family(name) not in METHODS)
-    spare = {name: _SPARE[place % len(_SPARE)] for place, name in enumerate(strangers)}
-    return {name: _shown(name, spare) for name in sorted(present, key=rank)}
-
-
-def family(name: str) -> str:
-    """Returns `METHOD` of `METHOD` and of `METHOD+SHARE`."""
-    return name.partition("+")[0]
-
-
-def rank(name: str) -> tuple[int, str]:
-    """Returns what methods are sorted by: known ones in their usual order, then the others by name."""
-    usual = list(METHODS)
-    return (usual.index(family(name)) if family(name) in METHODS else len(usual), name)
-
-
-def _shown(name: str, spare: dict[str, tuple[str, str]]) -> Method:
-    if name in METHODS:
-        return METHODS[name]
-    if family(name) in METHODS:
-        known, share = METHODS[family(name)], name.partition("+")[2]
-        brief = f"{known.brief}, {share}"
-        return dataclasses.replace(known, name=f"{known.name}, {share} × B on top", brief=brief, about="")
-    colour, marker = spare[name]
-    return Method(name=readable(name), brief=readable(name), colour=colour, marker=marker)
-
-
-def readable(name: str) -> str:
-    """Returns an id as words."""
-    return name.replace("_", " ")
+LABELS = Labels(known=METHODS, always=("b", "b_plus", "recycle", "ours"))
+"""What is given to the report."""

@@ -30,6 +30,7 @@ from experiments.comparison.evaluation import (
 )
 from experiments.comparison.method import METHODS, Method, require_known
 from experiments.comparison.phases import Job, train_base
+from experiments.comparison.report.page import build
 from experiments.comparison.task import Evaluator, Task, Trained
 from recycle_jax.data.base import ClipSource
 from recycle_jax.drift.summary import headline, summarise
@@ -39,7 +40,7 @@ from recycle_jax.io import checkpoint
 from recycle_jax.io.files import replacing
 from recycle_jax.io.workdir import Workdir, device_name, run_metadata
 from recycle_jax.io.writers import read_json, write_json
-from recycle_jax.report.build import Media, Video, build_report
+from recycle_jax.report.build import Media, Video
 from recycle_jax.report.filmstrips import Filmstrip, columns
 from recycle_jax.training.cost import Cost
 from recycle_jax.training.loop import Observer
@@ -234,9 +235,10 @@ def report(contest: Comparison, results: dict[str, Any], places: Sequence[Task],
         rows = {name: frames[[n - 1 for n in numbers if n <= len(frames)]] for name, frames in kept.items()}
         strips.append(Filmstrip(title=title, numbers=numbers, rows=rows))
         shown = {n: f[:160] for n, f in kept.items() if n in ("truth", "b_plus", contest.headline_method)}
-        videos.append(Video(name=f"{place.world}-{place.kind}", title=title, columns=shown))
+        videos.append(Video(name=f"{place.world}-{place.kind}", title=title, columns=shown, fps=place.fps))
     media = Media(filmstrips=tuple(strips), videos=tuple(videos))
-    return build_report(results, workdir.path, media, question=contest.question, command=contest.command)
+    saved = f"The parameters of every generator lie in {workdir.path / 'trained'}."
+    return build(results, workdir.path, media, question=contest.question, command=contest.command, saved=saved)
 
 
 def refusals(contest: Comparison, places: Sequence[Task]) -> dict[str, str]:

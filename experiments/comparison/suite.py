@@ -25,9 +25,11 @@ ours, which two worlds cannot tell apart, are judged on the other two as well.
 to 3 minutes, then 124 methods x 16 places x 5 seeds of one to seven minutes; `--share.methods`, `--share.worlds` and
 `--share.kinds` make what matters first. `full` is for a GPU. On a machine that has none of the cells,
 
-    python -m experiments.compare --preset small --earlier experiments/results/compare.json
+    git show ablations-1:experiments/results/compare.json > compare_full.json
+    python -m experiments.compare --preset small --earlier compare_full.json
 
-goes on from those that are published, and keeps the settings that were chosen for them.
+goes on from those that are published, and keeps the settings that were chosen for them. What is committed under
+`experiments/results` is the summary that `experiments.comparison.summarise` makes of such a file.
 """
 
 import dataclasses

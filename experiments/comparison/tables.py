@@ -7,6 +7,7 @@ is. A test makes them again, so that no table can say anything but what the comm
 """
 
 import dataclasses
+import functools
 import re
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -19,19 +20,20 @@ from experiments.comparison.apebench_results import geometric_mean
 from experiments.comparison.by_scenario import errors_grid, valid_grid
 from experiments.comparison.by_seed import by_seed_grid, kept_by_seed
 from experiments.comparison.by_shape import by_shape_grid
+from experiments.comparison.cells import median_exit, survivors
 from experiments.comparison.domains import CROWDED, STOCHASTIC, WORLDS
-from experiments.comparison.labels import known_methods
+from experiments.comparison.labels import LABELS
+from experiments.comparison.report.answer import paired_grid
+from experiments.comparison.report.domains import domains_grid
+from experiments.comparison.report.memory import EARLY, at
+from experiments.comparison.report.overview import measured, overview_grid
 from experiments.comparison.suite import Config
 from recycle_jax.io.files import write_bytes
 from recycle_jax.io.writers import read_json
 from recycle_jax.report import wording
-from recycle_jax.report.answer import paired_grid
-from recycle_jax.report.domains import domains_grid
 from recycle_jax.report.grid import Column, Entry, Grid, Section, as_markdown
-from recycle_jax.report.memory import EARLY, at
-from recycle_jax.report.overview import measured, overview_grid
-from recycle_jax.report.places import cells_of
 from recycle_jax.report.tables import markdown_table
+from recycle_jax.report.tasks import cells_of
 
 HERE = Path(__file__).parent.parent
 PAGES = (HERE.parent / "README.md", HERE / "RESULTS.md")
@@ -186,9 +188,10 @@ def with_tables(text: str) -> str:
     return MARKED.sub(made, text)
 
 
-def _results(experiment: str) -> dict[str, Any]:
-    results: dict[str, Any] = read_json(HERE / "results" / f"{experiment}.json")
-    return results
+@functools.cache
+def _results(experiment: str) -> Mapping[str, Any]:
+    """A committed result file; nobody changes what is read."""
+    return read_json(HERE / "results" / f"{experiment}.json")
 
 
 def _part(results: Mapping[str, Any], worlds: Collection[str], methods: Collection[str] = ()) -> dict[str, Any]:
@@ -209,7 +212,7 @@ def _short() -> str:
     """The first page's, in the order of `SHORT`; times B+ only where all places were measured, or they say little."""
     grid = overview_grid(_part(_results("compare"), WORLDS, SHORT))
     assert grid is not None
-    names = [known_methods(SHORT)[method].name for method in SHORT]
+    names = [LABELS.of(SHORT)[method].name for method in SHORT]
     section = grid.sections[0]
     rows = sorted(section.rows, key=lambda row: names.index(row[0].main))
     everywhere = rows[SHORT.index("b_plus")][-1].detail
@@ -222,7 +225,7 @@ def _short() -> str:
 
 def _methods() -> str:
     """What the methods of the first page are, in a sentence each."""
-    methods = known_methods(SHORT)
+    methods = LABELS.of(SHORT)
     rows = [[Entry(main=methods[method].name), Entry(main=methods[method].about)] for method in SHORT]
     columns = [Column(title="method", number=False), Column(title="what it is", number=False)]
     return as_markdown(Grid(columns=columns, sections=[Section(title="", rows=rows)]))
@@ -278,7 +281,7 @@ def _by_places(
     variant: str = "",
 ) -> str:
     """Methods against the four worlds' places, each field made of the cells that are there."""
-    cells, names = cells_of(results), known_methods(methods)
+    cells, names = cells_of(results), LABELS.of(methods)
     places = [place for place in measured(results) if place.world in WORLDS]
     rows = []
     for method in methods:
@@ -318,8 +321,7 @@ def _in_order(cells: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 def _exits(cell: Mapping[str, Any]) -> tuple[float, np.ndarray]:
     """Median exit of a cell's rollouts, and which never left."""
-    exits = np.array(cell["rollouts"]["exit_frame"])
-    return float(np.median(exits)), exits >= cell["max_frames"]
+    return median_exit(cell), survivors(cell)
 
 
 def _left(cells: Sequence[Mapping[str, Any]], kinds: Collection[str]) -> Entry:
@@ -342,7 +344,7 @@ def _handed_on() -> str:
 def _hand(row: Mapping[str, Any], steps: Sequence[str]) -> list[Entry]:
     """One run's; what it begins from has no name but its file's."""
     seen = [row["steps"][step] for step in steps]
-    name = BEGINNINGS.get(row["method"]) or known_methods([row["method"]])[row["method"]].name
+    name = BEGINNINGS.get(row["method"]) or LABELS.named(row["method"])
     slope = f"{seen[0]['slope']:.2f} ± {seen[0]['slope_error']:.2f}"
     shown = [name, str(row["seed"]), wording.short(row["clean_loss"], 2), slope]
     return [Entry(main=text) for text in (*shown, *(f"{at['correlation']:.2f}" for at in seen))]
@@ -355,8 +357,8 @@ def _markdown(grid: Grid | None) -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "short": _short,
     "methods": _methods,
-    "worlds": lambda: markdown_table(_results("worlds")),
-    "footage": lambda: markdown_table(_results("footage")),
+    "worlds": lambda: markdown_table(_results("worlds"), LABELS),
+    "footage": lambda: markdown_table(_results("footage"), LABELS),
     "compare": lambda: _overview(WORLDS),
     "stochastic": lambda: _overview(STOCHASTIC),
     "crowded": lambda: _overview(CROWDED),

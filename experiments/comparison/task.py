@@ -130,6 +130,7 @@ class Task:
         train_domain: what the generator trains on.
         elsewhere: domain -> makes who judges it on video of another domain.
         held_out_elsewhere: domain -> held-out clips of that domain.
+        fps: frames a second of its videos.
         unjudged: clips by which a method may choose, where `held_out` holds those that rollouts are judged on.
     """
 
@@ -154,6 +155,7 @@ class Task:
     elsewhere: Mapping[str, Callable[[], Evaluator]] = dataclasses.field(default_factory=dict)
     held_out_elsewhere: Mapping[str, ClipSource] = dataclasses.field(default_factory=dict)
     unjudged: ClipSource | None = None
+    fps: float = 12.0
 
     @property
     def for_choices(self) -> ClipSource:

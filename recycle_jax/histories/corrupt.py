@@ -2,7 +2,7 @@
 
     noised      (1 - s) x + s eps,   s ~ U(0, noise)
     resampled   shrunk to a side of a factor U(smallest, 1) and stretched back, bilinear with antialiasing
-    tinted      m + f (x - m),   m a pixel's mean over channels,   f of U(palest, 1) or, as often, U(1, richest)
+    tinted      m + f (x - m),   m a pixel's mean over channels,   f ~ U(min_saturation, 1) or U(1, max_saturation)
 
 These are the ways in which long videos go wrong: grain, blur, and colours that fade or burn. The network is told
 nothing of it. Source: Helios, arXiv 2603.04379; probabilities and ranges are those of its released code
@@ -75,7 +75,7 @@ class CorruptedHistory(ExamplePolicy):
     max_saturation: float = 1.7
 
     def __post_init__(self) -> None:
-        for name in ("noised", "resampled", "tinted", "noise", "smallest", "palest"):
+        for name in ("noised", "resampled", "tinted", "noise", "smallest", "min_saturation"):
             require_probability(name, getattr(self, name))
         if self.noised + self.resampled > 1.0:
             raise ValueError(

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from recycle_jax.models.base import Network, functional
+from recycle_jax.models.base import Network, functional, remembers_source
 from recycle_jax.typing import ContextLevel, Frames, Params
 
 EMBEDDING = 32
@@ -196,6 +196,7 @@ def stacked_scalars(levels: Array, condition: Array | None, *more: Array) -> Arr
     return jnp.concatenate(columns if condition is None else [*columns, condition], axis=1)
 
 
+@remembers_source
 def frame_unet(
     *,
     shape: tuple[int, int, int],
@@ -238,6 +239,7 @@ def frame_unet(
     return Network(init=network.init, apply=apply)
 
 
+@remembers_source
 def velocity_unet(
     *,
     shape: tuple[int, int, int],

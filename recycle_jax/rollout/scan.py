@@ -108,7 +108,8 @@ def checked_context(generator: Generator, context: Any) -> Frames:
     if getattr(context, "ndim", None) != 5 or context.shape[1] < wanted:
         raise ValueError(
             f"the context has shape {getattr(context, 'shape', None)}, must be [rows, frames, height, width, channels] "
-            f"with at least {wanted} frames, the generator's context_frames: pass the newest {wanted} real frames"
+            f"with at least {wanted} frames, the generator's context_frames: pass the newest {wanted} real frames; "
+            "a single clip becomes a row by clip[None]"
         )
     if not jnp.issubdtype(context.dtype, jnp.floating):
         remedy = "x / 127.5 - 1 makes them of bytes" if context.dtype == jnp.uint8 else "convert them"
@@ -117,7 +118,7 @@ def checked_context(generator: Generator, context: Any) -> Frames:
     return jnp.asarray(context[:, -wanted:], jax.dtypes.canonicalize_dtype(context.dtype))
 
 
-def require_same_frames(context: Frames, chunk: Frames) -> None:
+def require_same_frames(context: Frames | jax.ShapeDtypeStruct, chunk: Frames) -> None:
     """Raises ValueError where a generator makes frames of another size than those that it is given."""
     if chunk.shape[2:] != context.shape[2:]:
         raise ValueError(

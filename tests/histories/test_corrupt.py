@@ -109,7 +109,7 @@ def test_clean_rows_are_those_whose_frames_are_all_clean(predictor, batch_of, ke
         ({"noised": 0.8, "resampled": 0.3}, "exceed 1 together"),
         ({"tinted": 1.5}, r"tinted=1.5"),
         ({"smallest": 0.0}, "smallest is 0.0"),
-        ({"richest": 0.5}, "richest is 0.5"),
+        ({"max_saturation": 0.5}, "max_saturation is 0.5"),
     ],
 )
 def test_what_cannot_be_is_refused(fields, message):

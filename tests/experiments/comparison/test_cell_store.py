@@ -101,6 +101,16 @@ def test_cells_of_other_settings_are_not_taken_over(tmp_path):
     assert take_over(path, open_workdir(tmp_path / "same", {"budget": {"base": 4000}}), "small", FRAMES) == 1
 
 
+def test_settings_of_older_files_are_read_under_their_new_names(tmp_path):
+    path, old = tmp_path / "compare.json", {"choices": {"pull": 0.5}, "recycling": {"mended": 0.0, "paced": False}}
+    publish(str(path), {**results([cell(0)]), "made_of": old})
+    now = {"choices": {"reanchor_rate": 0.5}, "recycling": {"repair_prob": 0.0}}
+    assert take_over(path, open_workdir(tmp_path / "run", now), "small", FRAMES) == 1
+    publish(str(path), {**results([cell(0)]), "made_of": {**old, "recycling": {"mended": 0.0, "paced": True}}})
+    with pytest.raises(ValueError, match="recycling.paced: True there"):
+        take_over(path, open_workdir(tmp_path / "other", now), "small", FRAMES)
+
+
 def test_a_cell_that_is_there_is_not_replaced(published, workdir):
     path = cell_path(workdir, "balls", "flow", "ours", 0)
     path.parent.mkdir()

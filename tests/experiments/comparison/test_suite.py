@@ -146,7 +146,7 @@ def test_a_remedy_at_another_rate_differs_in_nothing_else():
     assert seen[0].task == dataclasses.replace(place, budget=budget) and asked == []
     assert seen[0].base is None and asked == [(1000, TeacherForcing(), {"rate": FAST})]
     assert beginning_at(seen[0], 0.5).base is None and asked[1:] == [(500, TeacherForcing(), {"rate": FAST})]
-    same = {"arena": place, "start": job.start, "base_after": after}
+    same = {"task": place, "start": job.start, "base_after": after}
     assert vars(dataclasses.replace(seen[0], **same)) == vars(job)
     later.run(job)
     assert seen[1].task.budget == dataclasses.replace(place.budget, tune_rate=FAST) and seen[1].base == "slow"

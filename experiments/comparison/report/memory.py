@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from experiments.comparison.labels import known_methods
+from experiments.comparison.labels import LABELS
 from recycle_jax.report import wording
 from recycle_jax.report.grid import Column, Entry, Grid, Section
-from recycle_jax.report.places import by_place, cells_of
+from recycle_jax.report.tasks import by_task, cells_of
 
 EARLY = 64
 """Frame by which a rollout has long left its start behind."""
@@ -23,18 +23,18 @@ COLUMNS = (
 
 
 def memory_grid(results: Mapping[str, Any]) -> Grid | None:
-    """Returns methods by places, means over seeds; None where no memory was measured."""
+    """Returns methods by tasks, means over seeds; None where no memory was measured."""
     cells = cells_of(results)
     sections = []
-    for place, entries in by_place(results["summary"]).items():
+    for task, entries in by_task(results["summary"], LABELS).items():
         told = {
             m: [c["memory"] for c in cells.get(e, []) if c.get("memory", {}).get("frames")] for m, e in entries.items()
         }
         told = {method: seen for method, seen in told.items() if seen}
-        names = known_methods(told)
+        names = LABELS.of(told)
         if told:
             rows = [[Entry(main=names[method].name), *_row(seen)] for method, seen in told.items()]
-            sections.append(Section(title=place.title, rows=rows))
+            sections.append(Section(title=task.title, rows=rows))
     return Grid(columns=COLUMNS, sections=sections) if sections else None
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from recycle_jax.report.overview import measured, overview_grid
+from experiments.comparison.report.overview import measured, overview_grid
 
 
 def entry(median, kept=0.0, bound=False):
@@ -25,7 +25,7 @@ def rows(results):
     return {row[0].main: row[1:] for row in overview_grid(results).sections[0].rows}
 
 
-def test_every_method_has_a_row_and_every_place_a_column(results):
+def test_every_method_has_a_row_and_every_task_a_column(results):
     grid = overview_grid(results)
     assert [column.title for column in grid.columns] == ["method", "balls · flow", "road · flow", "times B+"]
     ours = rows(results)["error recycling, final recipe"]
@@ -33,8 +33,8 @@ def test_every_method_has_a_row_and_every_place_a_column(results):
     assert rows(results)["noise augmentation"][0].main == "–"
 
 
-def test_the_ratio_is_the_geometric_mean_over_shared_places(results):
-    """16 times on one place, 4 times on the other, where a horizon of 0 counts as a window."""
+def test_the_ratio_is_the_geometric_mean_over_shared_tasks(results):
+    """16 times on one task, 4 times on the other, where a horizon of 0 counts as a window."""
     found = rows(results)
     assert (found["error recycling, final recipe"][2].main, found["noise augmentation"][2].main) == ("≥ 8.00×", "2.00×")
     assert found["noise augmentation"][2].detail == "1 of 2 places"
@@ -43,9 +43,9 @@ def test_the_ratio_is_the_geometric_mean_over_shared_places(results):
 def test_what_was_trained_for_another_domain_has_its_own_table(results):
     """The ball was trained on slow ones and shown fast ones; `@2048` is the same generator, watched for longer."""
     results["summary"] |= {"road/flow/ours@2048": entry(32), "balls/flow/ours@fast": entry(5)}
-    assert [place.world for place in measured(results)] == ["road"]
+    assert [task.world for task in measured(results)] == ["road"]
 
 
-def test_one_place_needs_no_overview(results):
+def test_one_task_needs_no_overview(results):
     results["summary"] = {name: value for name, value in results["summary"].items() if name.startswith("balls")}
     assert overview_grid(results) is None

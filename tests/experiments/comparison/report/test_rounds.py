@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
+from experiments.comparison.report.rounds import rounds_of_cell, rounds_plot
 from recycle_jax.report.plots import to_png, to_svg
-from recycle_jax.report.rounds import rounds_of_cell, rounds_plot
 
 
 def test_values_stand_at_what_was_spent_by_then():
@@ -40,3 +40,10 @@ def test_a_cell_tells_its_rounds_and_why_they_ended():
     np.testing.assert_allclose(best.get_xdata(), [1.1, 1.2])
     np.testing.assert_allclose(value.get_xdata(), [1.1])
     assert rounds_of_cell({}) is None and rounds_of_cell({"rounds": {}}) is None
+
+
+def test_the_axis_ends_at_what_the_table_of_costs_says():
+    """Rounds are priced in units of what came before them, here half of B, and the whole cost 1.46 times B."""
+    rounds = {"cost": [0.96, 0.96], "value": [0.02, 0.01]}
+    (line,) = rounds_of_cell({"rounds": rounds}, 1.46).axes[0].get_lines()
+    np.testing.assert_allclose(line.get_xdata(), [0.98, 1.46], atol=1e-9)

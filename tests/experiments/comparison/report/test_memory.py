@@ -2,8 +2,8 @@
 
 import pytest
 
-from recycle_jax.report.memory import at, memory_grid
-from recycle_jax.report.page import Pictures, render
+from experiments.comparison.report.memory import at, memory_grid
+from experiments.comparison.report.page import extras
 
 
 def told(*correlation, spread=1.0):
@@ -30,6 +30,6 @@ def test_seeds_without_rollouts_left_are_left_out():
     assert at([told(0.5), told(0.3, None)], "correlation", 16) == "–"
 
 
-def test_the_page_has_the_section_only_where_memory_was_measured(results, remembered):
-    assert 'id="memory"' in render(remembered, Pictures())
-    assert 'id="memory"' not in render(results, Pictures())
+def test_the_page_has_the_section_only_where_memory_was_measured(results, remembered, tmp_path):
+    assert [block.anchor for block in extras(remembered, tmp_path).sections] == ["memory"]
+    assert extras(results, tmp_path).sections == []

@@ -1,8 +1,8 @@
-"""All methods against all places in one table: horizons only, and how many times B+'s they are.
+"""All methods against all tasks in one table: horizons only, and how many times B+'s they are.
 
-    times B+ = geometric mean over places of  max(horizon, window) / max(horizon of B+, window)
+    times B+ = geometric mean over tasks of  max(horizon, window) / max(horizon of B+, window)
 
-over the places where a method was measured, whose number stands beside it; a place where fewer than a quarter of all
+over the tasks where a method was measured, whose number stands beside it; a task where fewer than a quarter of all
 methods were measured does not count, since hardly any method could be compared with another over it. Horizons that
 outlast the measurement count as its length, so that the ratio is a bound where any does.
 """
@@ -12,10 +12,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from experiments.comparison.labels import known_methods
+from experiments.comparison.labels import LABELS
 from recycle_jax.report import wording
 from recycle_jax.report.grid import Column, Entry, Grid, Section
-from recycle_jax.report.places import Place, by_place, shown_domain
+from recycle_jax.report.tasks import Task, by_task, shown_domain
 
 BASELINE = "b_plus"
 
@@ -27,40 +27,40 @@ class Times:
     Attributes:
         mean: of the module docstring.
         bound: whether a horizon of its own outlasted the measurement, so that the mean is a lower bound.
-        places: how many places it was measured in.
+        tasks: how many tasks it was measured in.
     """
 
     mean: float
     bound: bool
-    places: int
+    tasks: int
 
 
-def measured(results: Mapping[str, Any]) -> dict[Place, dict[str, str]]:
-    """Returns the places that have their usual rollouts: place -> method -> entry.
+def measured(results: Mapping[str, Any]) -> dict[Task, dict[str, str]]:
+    """Returns the tasks that have their usual rollouts: task -> method -> entry.
 
     What was trained on one domain to be shown another is not among them; it has a table of its own (`report.domains`).
     """
-    places = by_place(results["summary"])
-    split = {(place.world, place.generator) for place in places if shown_domain(place)}
+    tasks = by_task(results["summary"], LABELS)
+    split = {(task.world, task.generator) for task in tasks if shown_domain(task)}
     return {
-        place: entries
-        for place, entries in places.items()
-        if not place.variant and (place.world, place.generator) not in split
+        task: entries
+        for task, entries in tasks.items()
+        if not task.variant and (task.world, task.generator) not in split
     }
 
 
-def shared(results: Mapping[str, Any]) -> dict[Place, dict[str, str]]:
-    """Returns the places of `measured` with at least a quarter of all methods."""
-    places = measured(results)
-    methods = {method for entries in places.values() for method in entries}
-    return {place: entries for place, entries in places.items() if 4 * len(entries) >= len(methods)}
+def shared(results: Mapping[str, Any]) -> dict[Task, dict[str, str]]:
+    """Returns the tasks of `measured` with at least a quarter of all methods."""
+    tasks = measured(results)
+    methods = {method for entries in tasks.values() for method in entries}
+    return {task: entries for task, entries in tasks.items() if 4 * len(entries) >= len(methods)}
 
 
 def times_baseline(results: Mapping[str, Any]) -> dict[str, Times]:
-    """Returns method -> how many times B+'s horizon it has; without methods that share no place with B+."""
+    """Returns method -> how many times B+'s horizon it has; without methods that share no task with B+."""
     found: dict[str, list[tuple[float, bool]]] = {}
-    for place, entries in shared(results).items():
-        other, least = _horizon(results, entries.get(BASELINE)), _least(results, place)
+    for task, entries in shared(results).items():
+        other, least = _horizon(results, entries.get(BASELINE)), _least(results, task)
         for method, entry in entries.items():
             own = _horizon(results, entry)
             if own and other:
@@ -70,26 +70,26 @@ def times_baseline(results: Mapping[str, Any]) -> dict[str, Times]:
         method: Times(
             mean=math.exp(sum(log for log, _ in ratios) / len(ratios)),
             bound=any(bound for _, bound in ratios),
-            places=len(ratios),
+            tasks=len(ratios),
         )
         for method, ratios in found.items()
     }
 
 
 def overview_grid(results: Mapping[str, Any]) -> Grid | None:
-    """Returns the table of the module docstring; None where fewer than two places have their usual rollouts."""
-    places, times = measured(results), times_baseline(results)
-    if len(places) < 2:
+    """Returns the table of the module docstring; None where fewer than two tasks have their usual rollouts."""
+    tasks, times = measured(results), times_baseline(results)
+    if len(tasks) < 2:
         return None
-    methods = known_methods(method for entries in places.values() for method in entries)
+    methods = LABELS.of(method for entries in tasks.values() for method in entries)
     rows = []
     for method, shown in methods.items():
-        horizons = [_horizon(results, entries.get(method)) for entries in places.values()]
+        horizons = [_horizon(results, entries.get(method)) for entries in tasks.values()]
         fields = [Entry(main=wording.horizon(found), detail=_kept(found)) for found in horizons]
         rows.append([Entry(main=shown.name), *fields, _times(times.get(method), len(shared(results)))])
     columns = (
         Column(title="method", number=False),
-        *(Column(title=place.title) for place in places),
+        *(Column(title=task.title) for task in tasks),
         Column(title="times B+"),
     )
     return Grid(columns=columns, sections=[Section(title="", rows=rows)])
@@ -99,9 +99,9 @@ def _horizon(results: Mapping[str, Any], entry: str | None) -> Mapping[str, Any]
     return {} if entry is None else results["summary"][entry].get("horizon_frames") or {}
 
 
-def _least(results: Mapping[str, Any], place: Place) -> float:
-    """A window of the place's bands, the shortest horizon that can be told from none."""
-    window = wording.number(((results.get("bands") or {}).get(place.world) or {}).get("window"))
+def _least(results: Mapping[str, Any], task: Task) -> float:
+    """A window of the task's bands, the shortest horizon that can be told from none."""
+    window = wording.number(((results.get("bands") or {}).get(task.world) or {}).get("window"))
     return window if math.isfinite(window) else 1.0
 
 
@@ -110,8 +110,8 @@ def _kept(horizon: Mapping[str, Any]) -> str:
     return f"{wording.percent(horizon.get('censored_fraction'))} kept" if horizon.get("lower_bound") else ""
 
 
-def _times(times: Times | None, places: int) -> Entry:
+def _times(times: Times | None, tasks: int) -> Entry:
     if times is None:
         return Entry(main=wording.UNKNOWN)
     main = f"{'≥ ' * times.bound}{wording.times(times.mean)}"
-    return Entry(main=main, detail=f"{times.places} of {places} places")
+    return Entry(main=main, detail=f"{times.tasks} of {tasks} places")

@@ -2,8 +2,7 @@
 
 import pytest
 
-from experiments.comparison.labels import known_methods
-from recycle_jax.report.pareto import LEGEND_ROWS, Point, front, named, pareto_plot, pareto_points
+from experiments.comparison.report.pareto import LEGEND_ROWS, Point, front, named, pareto_plot, pareto_points
 
 
 def entry(median, cost):
@@ -26,7 +25,7 @@ def results():
     return {"summary": summary, "bands": {}}
 
 
-def test_points_are_geometric_means_over_shared_places(results):
+def test_points_are_geometric_means_over_shared_tasks(results):
     points = pareto_points(results)
     assert (points["ours"].cost, points["ours"].times) == (pytest.approx(1.5), pytest.approx(8.0))
     assert points["ours"].complete and not points["noise"].complete
@@ -34,7 +33,7 @@ def test_points_are_geometric_means_over_shared_places(results):
 
 
 def test_the_front_rises_with_cost_and_holds_complete_methods_only(results):
-    """`noise` is higher and cheaper than all, but in one place only; `relay` costs more than what it equals."""
+    """`noise` is higher and cheaper than all, but in one task only; `relay` costs more than what it equals."""
     assert front(pareto_points(results)) == ["b", "b_plus", "ours"]
 
 
@@ -46,7 +45,7 @@ def test_of_two_at_one_cost_the_higher_is_on_the_front(results):
 
 def test_the_legend_names_every_method_and_the_front(results):
     points = pareto_points(results)
-    figure = pareto_plot(points, known_methods(points))
+    figure = pareto_plot(points)
     labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert labels[0] == "Pareto front" and len(labels) == len(points) + 1
     assert "8.00× error recycling, final recipe" in labels
@@ -55,14 +54,14 @@ def test_the_legend_names_every_method_and_the_front(results):
 def test_of_many_methods_the_legend_names_complete_ones_first_and_counts_the_rest():
     points = {f"part:{i}": Point(cost=1.5, times=100.0 - i, complete=False) for i in range(40)}
     points |= {name: Point(cost=1.4, times=2.0, complete=True) for name in ("ours", "b_plus")}
-    figure = pareto_plot(points, known_methods(points))
+    figure = pareto_plot(points)
     labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert len(labels) == LEGEND_ROWS and labels[-1] == "20 others (see the table)"
     assert {"ours", "b_plus"} <= set(named(points)) and named(points)[0] == "part:0"
 
 
-def test_a_place_with_few_of_the_methods_is_left_out(results):
-    """Else no method but those few would have been measured in all places."""
+def test_a_task_with_few_of_the_methods_is_left_out(results):
+    """Else no method but those few would have been measured in all tasks."""
     results["summary"] |= {f"balls/flow/part:{i}": entry(32, 1.5) for i in range(8)}
     before = pareto_points(results)
     results["summary"] |= {"rain/flow/b_plus": entry(8, 1.4), "rain/flow/ours": entry(8, 1.5)}
@@ -71,6 +70,6 @@ def test_a_place_with_few_of_the_methods_is_left_out(results):
     assert after["b"].complete and after["ours"].complete and after["ours"].times == before["ours"].times
 
 
-def test_one_place_has_no_picture(results):
+def test_one_task_has_no_picture(results):
     results["summary"] = {name: value for name, value in results["summary"].items() if name.startswith("balls")}
-    assert pareto_points(results) == {} and pareto_plot({}, {}) is None
+    assert pareto_points(results) == {} and pareto_plot({}) is None

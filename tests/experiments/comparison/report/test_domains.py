@@ -2,8 +2,8 @@
 
 import pytest
 
-from recycle_jax.report.domains import domains_grid
-from recycle_jax.report.page import Pictures, render
+from experiments.comparison.report.domains import domains_grid
+from experiments.comparison.report.page import extras
 
 
 def entry(median, bound=False):
@@ -60,9 +60,9 @@ def test_there_is_no_table_without_an_unseen_domain(results):
     assert domains_grid(results) is None
 
 
-def test_the_page_has_the_table_where_there_is_one(made):
+def test_the_page_has_the_table_where_there_is_one(made, tmp_path):
     own = [made.cell(method, 0, train_domain="slow", eval_domain="slow") for method in ("b", "b_plus", "recycle")]
     unseen = [made.cell(method, 0, train_domain="slow", eval_domain="fast") for method in ("b", "b_plus", "recycle")]
-    assert 'id="domains"' not in render(made.results(own), Pictures())
-    page = render(made.results([*own, *unseen]), Pictures())
-    assert 'id="domains"' in page and "unseen: fast" in page
+    assert extras(made.results(own), tmp_path).sections == []
+    (block,) = extras(made.results([*own, *unseen]), tmp_path).sections
+    assert block.anchor == "domains" and "unseen: fast" in block.table

@@ -6,24 +6,34 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.comparison.labels import INK, METHODS
+from experiments.comparison.labels import METHODS
+from recycle_jax.report.labels import INK
 from recycle_jax.report.plots import SIZE
 from recycle_jax.report.wording import number
 
 
-def rounds_of_cell(cell: Mapping[str, Any]) -> Figure | None:
+def rounds_of_cell(cell: Mapping[str, Any], cost_over_b: Any = None) -> Figure | None:
     """Draws the rounds that a cell tells of, None where it tells of none.
 
-    They are `{"cost": [...], "value": [...]}`, costs over B's and values the distance of rollouts from their reference,
-    and where there was an automatic stop its `best` values and the reason why it `stopped`, or None.
+    They are `{"cost": [...], "value": [...]}`, values the distance of rollouts from their reference, costs in units of
+    whatever was trained before the first round, and where there was an automatic stop its `best` values and the reason
+    why it `stopped`, or None.
+
+    Args:
+        cell: of a result file.
+        cost_over_b: all compute of the run over that of B, as the table of costs has it: where the axis ends.
     """
     rounds = cell.get("rounds") or {}
     if not rounds.get("value"):
         return None
-    pairs = list(zip(rounds["cost"], [number(value) for value in rounds["value"]], strict=True))
+    # What came before the rounds is one unit of their cost; the whole is known in units of B.
+    total = number(cost_over_b)
+    unit = total / (1.0 + sum(rounds["cost"])) if total > 0.0 else 1.0
+    costs = [unit * cost for cost in rounds["cost"]]
+    pairs = list(zip(costs, [number(value) for value in rounds["value"]], strict=True))
     best = [number(value) for value in rounds["best"]] if rounds.get("best") else None
     label = "distance of rollouts from their reference, mean square"
-    return rounds_plot(pairs, best, len(pairs) if rounds.get("stopped") else None, start=1.0, value_label=label)
+    return rounds_plot(pairs, best, len(pairs) if rounds.get("stopped") else None, start=unit, value_label=label)
 
 
 def rounds_plot(
@@ -32,7 +42,7 @@ def rounds_plot(
     stopped: int | None = None,
     *,
     start: float = 0.0,
-    cost_label: str = "compute spent, in trainings of the baseline B",
+    cost_label: str = "compute spent ÷ B",
     value_label: str = "horizon, frames",
 ) -> Figure | None:
     """Draws the value measured after each round against everything spent by then.

@@ -14,11 +14,12 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from experiments.comparison.labels import known_methods, readable
+from experiments.comparison.labels import LABELS
 from recycle_jax.report import wording
 from recycle_jax.report.grid import Column, Entry, Grid, Section
-from recycle_jax.report.places import by_place, cells_of, shown_domain
+from recycle_jax.report.labels import readable
 from recycle_jax.report.tables import clean_loss
+from recycle_jax.report.tasks import by_task, cells_of, shown_domain
 
 COLUMNS = (
     Column(title="method", number=False),
@@ -33,20 +34,20 @@ COLUMNS = (
 
 def domains_grid(results: Mapping[str, Any]) -> Grid | None:
     """Returns the table of the module docstring, or None where no method was measured on an unseen domain."""
-    places = by_place(results["summary"])
+    tasks = by_task(results["summary"], LABELS)
     sections = []
-    for place, entries in places.items():
-        domain = shown_domain(place)
-        own = {method: f"{place.world}/{place.generator}/{method}" for method in entries}
+    for task, entries in tasks.items():
+        domain = shown_domain(task)
+        own = {method: f"{task.world}/{task.generator}/{method}" for method in entries}
         shared = {method: (own[method], entries[method]) for method in entries if own[method] in results["summary"]}
         if domain and shared:
-            title = f"{readable(place.world)} · {readable(place.generator)} · unseen: {readable(domain)}"
+            title = f"{readable(task.world)} · {readable(task.generator)} · unseen: {readable(domain)}"
             sections.append(Section(title=title, rows=_rows(results, shared)))
     return Grid(columns=COLUMNS, sections=sections) if sections else None
 
 
 def _rows(results: Mapping[str, Any], shared: Mapping[str, tuple[str, str]]) -> list[list[Entry]]:
-    names, cells = known_methods(shared), cells_of(results)
+    names, cells = LABELS.of(shared), cells_of(results)
     horizons = {method: [_horizon(results, entry) for entry in pair] for method, pair in shared.items()}
     least = _window(results)
     losses = {method: [clean_loss(cells.get(entry, [])) for entry in pair] for method, pair in shared.items()}
