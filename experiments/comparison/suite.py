@@ -207,10 +207,10 @@ def smoke() -> Command:
         screening_seeds=(100,),
         run_off_worlds=("heartbeat",),  # its cells are there; another world would compile everything once more
         run_off_within=0.0,
-        screening_budget=Budget(base=20, extra=1.0, rows=8),
+        screening_budget=Budget(base=20, extra=1.0, rows=16),
         seeds=(0,),
         net=Net(width=16, frame_levels=True),
-        budget=Budget(base=20, extra=1.0, rows=8),
+        budget=Budget(base=20, extra=1.0, rows=16),
         recycling=Recycling(chains=8, max_age=8, capacity=64),
         screening=quick,
         judging=quick,

@@ -6,7 +6,7 @@ Order of one step, fixed:
     2  batch(step), correct
     3  log, where a log interval ends: one device_get for all its steps
     4  watch, where a watch interval ends
-    5  save, where a save interval ends, and on Ctrl-C
+    5  save, where a save interval ends, and on Ctrl-C; several hosts stop together, where a log interval ends
 
 Everything random is folded from the step, and batches are addressed by step, so that a run that is stopped and
 goes on from its last checkpoint makes the same numbers, bit for bit, as one that is not.
