@@ -14,15 +14,16 @@ without. Read the share of real motion beside every horizon, and look at the fra
 """
 
 import dataclasses
-import functools
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import recycle_jax as rj
-from recycle_jax.cli import parse
+from recycle_jax.cli import launch
+from recycle_jax.io.identity import folder_hash
 from recycle_jax.io.video import write_mp4
 from recycle_jax.io.workdir import open_workdir
 
@@ -117,10 +118,12 @@ def load(command: Command) -> rj.data.ArrayClips:
         return rj.data.load_folder(folder, rule, min_frames=config.context + 1, cache=Path(folder) / "cache")
 
 
-def main(command: Command, workdir: str) -> rj.Horizon:
+def main(command: Command, workdir: Path, preset: str) -> rj.Horizon:
     """Runs the experiment; the work directory gets the report, the generator and a long video."""
     config = command.config
-    folder = open_workdir(workdir, config)
+    del preset
+    identity = folder_hash(command.data) if command.data else None
+    folder = open_workdir(workdir, config, data=identity)
     clips, held_out = rj.data.split_clips(load(command), config.held_out)
     network = rj.models.velocity_unet(
         shape=clips.shape,
@@ -130,22 +133,19 @@ def main(command: Command, workdir: str) -> rj.Horizon:
         patch=config.size // config.tiles,
     )
     generator = rj.RectifiedFlow(network=network, context_frames=config.context, steps=2)
-    shared = functools.partial(dict, batch_size=config.batch_size, seed=config.seed)
-    before = rj.train(
-        generator, clips, updates=config.updates, checkpoints=folder.checkpoints / "before", log=folder.log, **shared()
-    )
+    shared: dict[str, Any] = {"batch_size": config.batch_size, "seed": config.seed, "log": folder.log}
+    before = rj.train(generator, clips, updates=config.updates, checkpoints=folder.checkpoints / "before", **shared)
     result = rj.recycle(
         generator,
         before,
         clips,
         updates=config.recycling_updates,
         checkpoints=folder.checkpoints / "recycled",
-        log=folder.log,
-        **shared(),
+        **shared,
     )
-    saved = rj.save(result.generator, result.params, folder.path / "generator")
+    rj.save(result.generator, result.params, folder.path / "generator")
     start = held_out.batch(0, 4, config.context).clip
-    long = rj.stream(result.generator, result.params, start, config.long_frames, to=folder.path / "long.mp4")
+    rj.stream(result.generator, result.params, start, config.long_frames, to=folder.path / "long.mp4")
     horizon = rj.horizon(
         result.generator,
         result.params,
@@ -156,10 +156,9 @@ def main(command: Command, workdir: str) -> rj.Horizon:
         name="recycled",
     )
     horizon.save(folder.report)
-    print(f"{horizon}\nreport: {folder.report}\ngenerator: {saved}\nvideo: {long.path}")
+    print(horizon)
     return horizon
 
 
 if __name__ == "__main__":
-    chosen = parse(PRESETS, name="footage")
-    main(chosen.config, chosen.workdir)
+    launch(main, PRESETS, name="footage")

@@ -12,9 +12,11 @@ rollouts last to the end. One run of one seed shows what recycling does; `docs/r
 
 import dataclasses
 import functools
+from collections.abc import Callable
+from pathlib import Path
 
 import recycle_jax as rj
-from recycle_jax.cli import parse
+from recycle_jax.cli import launch
 from recycle_jax.io.workdir import open_workdir
 
 
@@ -42,12 +44,13 @@ def smoke() -> Config:
     )
 
 
-PRESETS = {"smoke": smoke, "small": Config, "full": functools.partial(Config, width=64, rollouts=256)}
-PRESETS["pod"] = PRESETS["full"]
+FULL = functools.partial(Config, width=64, rollouts=256)
+PRESETS: dict[str, Callable[[], Config]] = {"smoke": smoke, "small": Config, "full": FULL, "pod": FULL}
 
 
-def main(config: Config, workdir: str) -> rj.Horizon:
+def main(config: Config, workdir: Path, preset: str) -> rj.Horizon:
     """Runs the experiment; the work directory gets the report, the generator and a video."""
+    del preset
     folder = open_workdir(workdir, config)
     clips = rj.data.WorldClips(world=rj.data.BouncingBalls(size=config.size))
     held_out = dataclasses.replace(clips, seed=1)
@@ -84,10 +87,9 @@ def main(config: Config, workdir: str) -> rj.Horizon:
     rj.save(result.generator, result.params, folder.path / "generator")
     rj.stream(result.generator, result.params, start, config.frames, to=folder.path / "recycled.mp4")
     horizon.save(folder.report)
-    print(f"{horizon}\nreport: {folder.report}\ngenerator: {folder.path / 'generator'}")
+    print(horizon)
     return horizon
 
 
 if __name__ == "__main__":
-    chosen = parse(PRESETS, name="quickstart")
-    main(chosen.config, chosen.workdir)
+    launch(main, PRESETS, name="quickstart")

@@ -124,11 +124,11 @@ def is_first_host() -> bool:
     return jax.process_index() == 0
 
 
-def on_any_host(flag: bool) -> bool:
-    """Whether the flag is set on at least one host; every host must ask at the same step."""
+def largest_on_hosts(number: int) -> int:
+    """The largest of what the hosts pass; every host must ask at the same step."""
     if jax.process_count() == 1:
-        return flag
-    return bool(np.any(multihost_utils.process_allgather(np.asarray(flag))))
+        return number
+    return int(np.max(multihost_utils.process_allgather(np.asarray(number, np.int32))))
 
 
 def check_split(size: int, mesh: Mesh) -> None:

@@ -91,9 +91,14 @@ def test_fields_behind_a_protocol_can_be_set_and_keep_their_type() -> None:
     assert type(config.world) is Balls
 
 
+def test_a_work_directory_in_a_bucket_stays_an_address() -> None:
+    assert str(parse("--workdir", "gs://bucket/run").workdir) == "gs://bucket/run"
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
+        (["--workdir", "s3://bucket/run"], r"s3://bucket/run cannot be used; give a local directory, or gs://"),
         (["--preset", "smol"], r"unknown preset 'smol'; nearest: .*small"),
         (["--preset", "zzz"], r"unknown preset 'zzz'; there are: full, small, smoke"),
         (["--train.stpes", "3"], r"unknown field 'train\.stpes'; nearest: train\.steps"),

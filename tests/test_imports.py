@@ -40,7 +40,7 @@ MAY_IMPORT = {
     "report": BASE | {"data", "drift", "io"},
     "api": BASE
     | {"models", "generators", "rollout", "errors", "histories", "training", "data", "drift", "report", "io"},
-    "cli": set(),
+    "cli": {"io"},
     "testing": BASE | {"models", "generators", "rollout", "errors", "histories", "training", "data", "drift", "io"},
 }
 MAY_IMPORT["api"] = set(MAY_IMPORT) - {"cli", "testing"}

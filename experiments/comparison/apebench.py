@@ -34,7 +34,7 @@ from experiments.comparison.apebench_ours import Recipe
 from experiments.comparison.apebench_results import cells_again, ratios, require_finished, summarise, table
 from experiments.comparison.apebench_suite import Setting, Task, nearest
 from experiments.comparison.runner import Share
-from recycle_jax.cli import parse
+from recycle_jax.cli import launch
 from recycle_jax.io.files import write_bytes
 from recycle_jax.io.workdir import Workdir, open_workdir, run_metadata
 from recycle_jax.io.writers import plain, read_json, write_json
@@ -250,5 +250,4 @@ def assemble(place: Workdir, config: Config, preset: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    chosen = parse(PRESETS, name="apebench_judge", shorthands={"scenario": "config.scenarios"})
-    main(chosen.config, chosen.workdir, chosen.preset)
+    launch(main, PRESETS, name="apebench_judge", shorthands={"scenario": "config.scenarios"})

@@ -18,6 +18,7 @@ from experiments.comparison.old_names import renamed, without_removed
 from recycle_jax.drift.bands import Bands
 from recycle_jax.drift.summary import FROM_CURVES, grouped
 from recycle_jax.io.files import write_bytes
+from recycle_jax.io.paths import named
 from recycle_jax.io.workdir import Workdir, differences
 from recycle_jax.io.writers import plain, read_json, write_json
 from recycle_jax.report.failures import rollout_failures
@@ -26,12 +27,12 @@ from recycle_jax.report.failures import rollout_failures
 def cell_path(workdir: Workdir, world: str, kind: str, method: str, seed: int, suffix: str = "") -> Path:
     """Where a cell is or will be; the suffix is a domain, `long`, or nothing."""
     shown = f"-{suffix}" if suffix else ""
-    return workdir.path / "cells" / f"{world}-{kind}-{method}-{seed}{shown}.json"
+    return named(workdir.path / "cells", f"{world}-{kind}-{method}-{seed}{shown}.json")
 
 
 def seeds_there(workdir: Workdir) -> set[int]:
     """Training seeds that a workdir has a cell of, so that no cell is lost by a command that names fewer."""
-    paths = cell_path(workdir, "", "", "", 0).parent.glob("*.json")
+    paths = (workdir.path / "cells").glob("*.json")
     return {int(found[1]) for path in paths if (found := re.search(r"-(\d+)(-\w+)?$", path.stem))}
 
 

@@ -32,7 +32,7 @@ from experiments.comparison.method import METHODS, Method
 from experiments.comparison.methods import IN_DISGUISE
 from experiments.comparison.runner import Comparison, Share, conclude, run_contest
 from experiments.comparison.task import Budget, Choices, Evaluator, Net, Task, build_generator
-from recycle_jax.cli import parse, written_out
+from recycle_jax.cli import launch, written_out
 from recycle_jax.data.arrays import ArrayClips
 from recycle_jax.data.videos import FrameRule, find_videos, load_folder
 from recycle_jax.data.worlds.balls import BouncingBalls
@@ -173,7 +173,7 @@ def load(command: Command) -> ArrayClips:
 def frame_rate(folder: str) -> float:
     """Returns the median frame rate of a folder's video files, frames a second."""
     av, rates = import_av(), []
-    for path in find_videos(folder):
+    for path in find_videos(folder).files:
         with contextlib.suppress(av.FFmpegError), av.open(str(path)) as container:  # decoding has named what is unsound
             rates += [float(stream.average_rate) for stream in container.streams.video[:1] if stream.average_rate]
     return float(np.median(rates)) if rates else FALLBACK_FPS
@@ -241,5 +241,4 @@ def main(command: Command, workdir: Path, preset: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    chosen = parse(PRESETS, name="footage_task")
-    main(chosen.config, chosen.workdir, chosen.preset)
+    launch(main, PRESETS, name="footage_task")

@@ -2,15 +2,15 @@
 
 A killed contest goes on where it was: finished cells are read back, B's parameters come from their
 checkpoint, and a half-trained phase resumes from its last one. Two processes may share the work: each
-takes the (arena, seed) pairs that fall to it. Results are assembled from the cells that are there, so that a table can
-grow for days.
+takes the (arena, seed) pairs that fall to it, a phase that both need is trained by one while the other waits, and
+two that would train the same method are told so. Results are assembled from the cells that are there, so that a
+table can grow for days.
 """
 
+import contextlib
 import dataclasses
 import functools
-import glob
 import hashlib
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,9 @@ from recycle_jax.histories.base import HistoryPolicy
 from recycle_jax.histories.clean import TeacherForcing
 from recycle_jax.io import checkpoint
 from recycle_jax.io.files import replacing
+from recycle_jax.io.lock import hold
+from recycle_jax.io.paths import named, plain_name, remove_tree
+from recycle_jax.io.progress import track
 from recycle_jax.io.workdir import Workdir, device_name, run_metadata
 from recycle_jax.io.writers import read_json, write_json
 from recycle_jax.report.build import Media, Video
@@ -271,7 +274,7 @@ def _finish_pair(
         if seed == contest.seeds[0]:
             _save_pictures(_picture_path(workdir, place, method), _shown(contest, place, seed, trained))
         another = _another(place, seed, workdir)
-        for judging in missing:
+        for judging in track(missing, f"{place.world} {place.kind} {method} (seed {seed}), judging"):
             setting = contest.table[method.partition("+")[0]].setting
             made_by = {"setting": setting or method, "preset": contest.preset, "device": device_name()}
             cell = {**_cell(place, seed, method, trained, another, judging), **made_by}
@@ -381,10 +384,12 @@ def _keep(workdir: Workdir, place: Task, seed: int, method: str, trained: Traine
     if method == "b":
         return
     name = f"{place.world}-{place.kind}-{seed}-{method}"
-    checkpoint.save(workdir.path / "trained" / name, 0, trained.params)
-    for folder in workdir.checkpoints.glob(f"{glob.escape(name)}*"):
-        if folder.name == name or folder.name.startswith(f"{name}{PHASE}"):
-            shutil.rmtree(folder)
+    folder = named(workdir.path / "trained", name)
+    with hold(folder):
+        checkpoint.save(folder, 0, trained.params)
+    for phase in workdir.checkpoints.iterdir() if workdir.checkpoints.exists() else ():
+        if plain_name(phase.name) == name or plain_name(phase.name).startswith(f"{name}{PHASE}"):
+            remove_tree(phase)
 
 
 def _another(place: Task, seed: int, workdir: Workdir) -> Params:
@@ -406,15 +411,16 @@ def _short(policy: HistoryPolicy) -> str:
 
 
 def _kept(workdir: Workdir, place: Task, seed: int, phase: str, train: Callable[[], Trained]) -> Trained:
-    """A phase that several methods share: trained once, then read from disk."""
-    folder = workdir.path / "trained" / f"{place.world}-{place.kind}-{seed}-{phase}"
+    """A phase that several methods share: trained once, by one process while others wait, then read from disk."""
+    folder = named(workdir.path / "trained", f"{place.world}-{place.kind}-{seed}-{phase}")
     bill = folder / "cost.json"
-    if bill.exists():
-        params = checkpoint.restore(folder, jax.eval_shape(place.generator.init, jax.random.key(0)))[1]
-        return Trained(params=params, cost=Cost(**read_json(bill)))
-    trained = train()
-    checkpoint.save(folder, 0, trained.params)
-    write_json(bill, dataclasses.asdict(trained.cost))
+    with contextlib.nullcontext() if bill.exists() else hold(folder, wait=True):
+        if bill.exists():
+            params = checkpoint.restore(folder, jax.eval_shape(place.generator.init, jax.random.key(0)))[1]
+            return Trained(params=params, cost=Cost(**read_json(bill)))
+        trained = train()
+        checkpoint.save(folder, 0, trained.params)
+        write_json(bill, dataclasses.asdict(trained.cost))
     return trained
 
 
@@ -422,7 +428,7 @@ def _observer(workdir: Workdir, place: Task, seed: int, phase: str) -> Observer:
     name = f"{place.world}-{place.kind}-{seed}-{phase}"
     return Observer(
         log=lambda record: workdir.log({"run": name, **record}),
-        checkpoints=workdir.checkpoints / name,
+        checkpoints=named(workdir.checkpoints, name),
         label=f"{place.world} {place.kind} {phase} (seed {seed})",
     )
 
@@ -432,7 +438,7 @@ def _path(workdir: Workdir, place: Task, seed: int, method: str, suffix: str = "
 
 
 def _picture_path(workdir: Workdir, place: Task, method: str) -> Path:
-    return workdir.path / "pictures" / f"{place.world}-{place.kind}-{method}.npz"
+    return named(workdir.path / "pictures", f"{place.world}-{place.kind}-{method}.npz")
 
 
 def _save_pictures(path: Path, frames: np.ndarray) -> None:
@@ -446,7 +452,8 @@ def _pictures(contest: Comparison, place: Task, workdir: Workdir) -> dict[str, n
     for method in _methods(contest, place):
         path = _picture_path(workdir, place, method)
         if path.exists():
-            kept[method] = np.load(path)["frames"]
+            with path.open("rb") as file:
+                kept[method] = np.load(file)["frames"]
     return kept
 
 

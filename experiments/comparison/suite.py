@@ -60,7 +60,6 @@ from experiments.comparison.task import (
     world_source,
 )
 from experiments.comparison.worlds_task import true_continuation, world_judge
-from recycle_jax.cli import parse
 from recycle_jax.data.worlds.base import DecodableWorld
 from recycle_jax.histories.recipe import Recycling
 from recycle_jax.io.workdir import Workdir, open_workdir
@@ -393,8 +392,3 @@ def _contest(
 def _domain_contest(contest: Comparison) -> Comparison:
     methods = tuple(name for name in DOMAIN_METHODS if name in contest.table)
     return dataclasses.replace(contest, methods=methods, long_methods=())
-
-
-if __name__ == "__main__":
-    run = parse(PRESETS, name="compare")
-    main(run.config, run.workdir, run.preset)

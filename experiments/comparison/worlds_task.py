@@ -45,7 +45,7 @@ from experiments.comparison.task import (
     world_source,
 )
 from experiments.comparison.worlds.heartbeat import Heartbeat
-from recycle_jax.cli import parse
+from recycle_jax.cli import launch
 from recycle_jax.data.worlds.balls import BouncingBalls
 from recycle_jax.data.worlds.base import DecodableWorld
 from recycle_jax.drift.monitor import Monitor
@@ -239,5 +239,4 @@ def run(contest: Comparison, command: Command, workdir: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    chosen = parse(PRESETS, name="worlds")
-    main(chosen.config, chosen.workdir, chosen.preset)
+    launch(main, PRESETS, name="worlds")

@@ -20,11 +20,13 @@ from recycle_jax.api.defaults import as_source, max_frames
 from recycle_jax.batch import Batch
 from recycle_jax.data.arrays import ArrayClips
 from recycle_jax.data.base import ClipSource
+from recycle_jax.data.parts import recording_name
+from recycle_jax.data.splitting import split_clips
 from recycle_jax.drift import horizon as estimates
 from recycle_jax.drift.bands import Bands
 from recycle_jax.drift.cells import exits_of, measured
 from recycle_jax.drift.monitor import Measurement, Monitor
-from recycle_jax.drift.recorded import recorded_bands, recorded_statistics
+from recycle_jax.drift.recorded import lively_starts, recorded_bands, recorded_statistics
 from recycle_jax.generators.base import Generator
 from recycle_jax.io.progress import progress
 from recycle_jax.rollout.blocks import blocks
@@ -194,11 +196,13 @@ def horizon(
     monitor = Monitor(
         statistics=recorded_statistics(generator.context_frames, window), window=window, max_frames=length, bands=bands
     )
-    real = source.batch(START_BATCH, rollouts, _context(generator))
+    clips, start = (source, START_BATCH), _context(generator)
+    longest = max_frames(source)
+    there = length if longest is None else min(length, longest - start)
+    real, shown = lively_starts(clips, rollouts, start, there, min(there, SHOWN_FRAMES))
     pairs = {name: (generator, params), **({} if against is None else {"against": (generator, against)}), **others}
     seen = {name: _measure(name, *pair, real, monitor, seed, mesh) for name, pair in pairs.items()}
-    shown = _continuation(source, generator, length)
-    return Horizon(measured=seen, bands=bands, note=note, frames=length, real=shown)
+    return Horizon(measured=seen, bands=bands, note=note, frames=length, real=as_picture(shown) if there else None)
 
 
 def _calibrated(source: ClipSource, generator: Generator, frames: int, window: int) -> tuple[Bands | None, int, str]:
@@ -223,7 +227,7 @@ def _calibrated(source: ClipSource, generator: Generator, frames: int, window: i
 def _halves(source: ClipSource) -> tuple[ClipSource, ClipSource]:
     """Two sources without a clip in common, where clips are recorded."""
     if isinstance(source, ArrayClips):
-        return source.split(0.5, group=lambda name: f"check {name}")
+        return split_clips(source, 0.5, lambda name: f"check {recording_name(name)}")
     return source, source
 
 
@@ -269,14 +273,6 @@ def _motion(result: Measurement) -> float:
 
 def _context(generator: Generator) -> int:
     return max(generator.context_frames, 2)
-
-
-def _continuation(source: ClipSource, generator: Generator, length: int) -> np.ndarray | None:
-    context, longest = _context(generator), max_frames(source)
-    frames = min(length, SHOWN_FRAMES) if longest is None else min(length, SHOWN_FRAMES, longest - context)
-    if frames < 1:
-        return None
-    return as_picture(np.asarray(source.batch(START_BATCH, 1, context + frames).clip[0, context:]))
 
 
 def as_picture(frames: np.ndarray) -> np.ndarray | None:

@@ -6,15 +6,21 @@ things rest at times, and takes a near-still picture for one of them. Where real
 than that, the limit is lower, and the table of bands says so.
 
 Windows of the clips pass through the monitor that judges rollouts; one part of the clips gives the bands, another
-checks them (`drift.bands`). Twice as many windows are measured as are needed, and the half that moves more is kept, or
-a rollout that freezes would be like the rests in real video.
+checks them (`drift.bands`). Of recorded video twice as many windows are read as are needed, and the half that moves
+more is kept, for bands and for the starts of rollouts alike: a rollout that freezes would else be like a rest in real
+video.
+Where the next frame follows from the ones before, as in a simulated world, nothing rests, and every window counts.
 """
 
+import dataclasses
 import functools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
+from recycle_jax.batch import Batch
 from recycle_jax.data.base import ClipSource
 from recycle_jax.drift.bands import Bands, Extremes, Tolerance, calibrate
 from recycle_jax.drift.base import measure
@@ -64,27 +70,53 @@ def recorded_bands(
         ValueError: if clips are too short or too few, or too many windows of real video leave the bands.
     """
     return calibrate(
-        _livelier(monitor, calibration, windows),
-        _livelier(monitor, check, windows),
+        _window_extremes(monitor, calibration, windows),
+        _window_extremes(monitor, check, windows),
         window=monitor.window,
         max_frames=monitor.max_frames,
         tolerances=recorded_tolerances(monitor.statistics),
     )
 
 
-def _livelier(monitor: Monitor, clips: tuple[ClipSource, int], count: int) -> Extremes:
-    """Extremes of the livelier half of `2 count` windows, `[count]` each."""
+def lively_starts(
+    clips: tuple[ClipSource, int], rows: int, context: int, frames: int, shown: int
+) -> tuple[Batch, np.ndarray]:
+    """Starts for rollouts of `frames` frames, from windows such as the bands are made of.
+
+    Returns:
+        A batch of clips `[rows, context, h, w, c]`, and how the first of them goes on, `[shown, h, w, c]`.
+    """
+    source, first = clips
+    if source.deterministic or frames < 1:
+        whole = source.batch(first, 1, context + shown).clip
+        return source.batch(first, rows, context), np.asarray(whole[0, context:])
+    parts = [source.batch(first + i, ROWS, context + frames) for i in range(-(-2 * rows // ROWS))]
+    motion = np.concatenate([np.asarray(_mean_motion(part.clip[:, context - 1 :])) for part in parts])
+    starts = [dataclasses.replace(part, clip=part.clip[:, :context]) for part in parts]
+    lively = np.sort(np.argsort(motion)[-rows:])
+    newest = parts[lively[0] // ROWS].clip[lively[0] % ROWS, context : context + shown]
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[lively], *starts), np.asarray(newest)
+
+
+def _window_extremes(monitor: Monitor, clips: tuple[ClipSource, int], count: int) -> Extremes:
+    """Extremes of `count` windows, `[count]` each; of recorded video the livelier half of twice as many."""
     source, first = clips
     context = max(monitor.statistics.context_frames, 2)
+    wanted = count if source.deterministic else 2 * count
     parts = [
         jax.device_get(_extremes(monitor, source.batch(first + i, ROWS, context + monitor.max_frames).clip, context))
-        for i in range(-(-2 * count // ROWS))
+        for i in range(-(-wanted // ROWS))
     ]
     seen: Extremes = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
-    lively = np.sort(np.argsort(seen.mean["motion"])[-count:])
-    return jax.tree.map(lambda leaf: leaf[lively], seen)
+    kept = np.arange(count) if source.deterministic else np.sort(np.argsort(seen.mean["motion"])[-count:])
+    return jax.tree.map(lambda leaf: leaf[kept], seen)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 2))
 def _extremes(monitor: Monitor, clip: Frames, context: int) -> Extremes:
     return measure(monitor, clip[:, :context], clip[:, context:]).extremes
+
+
+@jax.jit
+def _mean_motion(clip: Frames) -> Array:
+    return jnp.mean(jnp.square(jnp.diff(clip, axis=1)), axis=(1, 2, 3, 4))

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from recycle_jax.io.files import write_bytes
+from recycle_jax.io.paths import as_path
 from recycle_jax.io.progress import track
 from recycle_jax.io.video import side_by_side, to_uint8, write_mp4
 from recycle_jax.report import filmstrips, page, plots
@@ -20,8 +21,8 @@ from recycle_jax.report.page import Extras, Picture, Pictures, Words, data_addre
 from recycle_jax.report.tables import summary_table
 from recycle_jax.report.tasks import by_task, cells_of, split
 
-CONSOLE_WIDTH = 150
-"""Columns of the table where output goes to a file, which has no width of its own."""
+CONSOLE_WIDTH = 100
+"""Columns of the table where output goes to a file or a notebook, which tell no width: most show so many."""
 
 BORDER = 70
 """Grey level around each clip of a video."""
@@ -90,7 +91,7 @@ def build_report(
         ValueError: if filmstrips or videos have impossible shapes.
         OSError: unwritable or full disk, with the remedy.
     """
-    folder, media = Path(workdir), media or Media()
+    folder, media = as_path(workdir), media or Media()
     labels = labels.covering(split(entry)[1] for entry in results["summary"])
     print_table(results, labels, console)
     pictures = Pictures(

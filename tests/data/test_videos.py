@@ -5,7 +5,9 @@ import os
 import numpy as np
 import pytest
 
-from recycle_jax.data.videos import FrameRule, decode_clip, default_cache, load_folder, resize_clip
+from recycle_jax.data.decoded import default_cache
+from recycle_jax.data.geometry import FrameRule, resize_clip
+from recycle_jax.data.videos import decode_clip, load_folder
 from recycle_jax.io.video import read_video, write_mp4
 
 SMALL = FrameRule(height=16, width=16)

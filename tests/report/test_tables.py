@@ -86,10 +86,12 @@ def test_the_console_table_fits_and_keeps_words_whole(results, width):
     assert ("tuning" in text) == (width == 150)
 
 
-def test_the_console_table_is_wide_where_output_is_a_file(results, made):
+def test_the_console_table_has_a_width_that_logs_and_notebooks_show_where_output_is_a_file(results, made):
     out = io.StringIO()
     print_table(results, LABELS, Console(file=out, width=60))
-    assert "tuning" in out.getvalue()
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= 100 and "\N{HORIZONTAL ELLIPSIS}" not in out.getvalue()
+    assert any("compute" in line for line in lines) and not any("tuning" in line for line in lines)
     assert summary_table(results, LABELS, brief=True).row_count == len(made.methods) + 1
 
 

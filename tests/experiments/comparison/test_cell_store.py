@@ -18,6 +18,7 @@ from experiments.comparison.cell_store import (
 from recycle_jax.drift.bands import Bands
 from recycle_jax.drift.summary import summarise
 from recycle_jax.io.workdir import open_workdir
+from recycle_jax.io.writers import write_json
 
 FRAMES = 64
 BANDS = Bands(
@@ -170,3 +171,14 @@ def test_seeds_of_a_workdir_are_found_whoever_asked_for_them(tmp_path):
         path.parent.mkdir(exist_ok=True)
         path.write_text("{}")
     assert seeds_there(place) == {0, 3, 7, 12}
+
+
+def test_a_cell_has_a_name_that_every_file_system_takes_and_is_found_under_its_old_one(workdir):
+    path = cell_path(workdir, "arm", "flow", "ours:late", 2)
+    assert path.name == "arm-flow-ours%3Alate-2.json"
+    write_json(path, {})
+    assert seeds_there(workdir) == {2}
+    old = path.with_name("arm-flow-ours:cool-1.json")
+    write_json(old, {})
+    assert cell_path(workdir, "arm", "flow", "ours:cool", 1) == old
+    assert seeds_there(workdir) == {1, 2}
