@@ -174,7 +174,7 @@ def smoke() -> Command:
         methods=("b", "ours"),
         seeds=(0,),
         net=Net(width=16, frame_levels=True),
-        budget=Budget(base=20, extra=1.0, rows=8),
+        budget=Budget(base=20, extra=1.0, rows=16),
         recycling=Recycling(chains=8, max_age=8, capacity=64),
         judging=quick,
         long_methods=(),
