@@ -29,7 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 from recycle_jax.batch import Batch
-from recycle_jax.cli import parse
+from recycle_jax.cli import launch
 from recycle_jax.data.worlds.balls import BouncingBalls
 from recycle_jax.data.worlds.clips import WorldClips
 from recycle_jax.errors.bank.bank import AnySlot, ErrorBank
@@ -319,5 +319,4 @@ def _print(results: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    chosen = parse(PRESETS, name="bench")
-    main(chosen.config, chosen.workdir, chosen.preset)
+    launch(main, PRESETS, name="bench")

@@ -1,4 +1,4 @@
-"""Every known remedy for drift at equal compute, judged the same way: the evidence behind the library.
+"""Every known remedy for drift at equal compute, evaluated the same way: the evidence behind the library.
 
     python -m experiments.compare --preset small
 
@@ -6,8 +6,7 @@ What it asks, expects and costs is said in `experiments.comparison.suite`.
 """
 
 from experiments.comparison.suite import PRESETS, main
-from recycle_jax.cli import parse
+from recycle_jax.cli import launch
 
 if __name__ == "__main__":
-    chosen = parse(PRESETS, name="compare")
-    main(chosen.config, chosen.workdir, chosen.preset)
+    launch(main, PRESETS, name="compare")

@@ -1,94 +1,69 @@
-"""Recycling on real video: no simulator, no decoder, only clips.
+"""From a folder of footage to a generator that goes on by itself: train, recycle, measure, save.
 
-Question: a small flow generator of a folder of real clips drifts on its own output. How long do its rollouts stay
-inside the bands of real video, after teacher forcing, after training on at the recycled run's cost (B+), after noise
-augmentation, after cooler sampling, and after recycling by the recipe of `histories.recycle`? A flow, since the next
-frame of real video does not follow from two: a predictor gives its mean and freezes.
+A small flow generator is trained on the clips for half of the compute and recycled for the other half. The report sets
+it beside the generator before recycling. Training and saving do not depend on the measurement: where the held-out clips
+are too few or too short for bands, the report says so and shows pictures.
 
-Expected: recycling stays longest; real robot footage at 32 x 32 is far from solved by a network of this size, and
-the bands say so.
+    python -m experiments.footage --data FOLDER
 
-    python -m experiments.footage --data FOLDER --preset small
+FOLDER holds video files, in sub-folders where the domains differ. One long video is enough: what is held out is then
+the end of it. Without `--data`, `smoke` renders a few clips of its own. About 15 minutes on two idle cores.
 
-FOLDER holds video files, in sub-folders where the domains differ. Without `--data`, `smoke` renders a few clips of
-its own. About 25 minutes on two idle cores; the first run also decodes the clips.
+What to expect today: pictures of 32 x 32 turn into a near-still mosaic within about fifty frames, with recycling or
+without. Read the share of real motion beside every horizon, and look at the frames.
 """
 
 import dataclasses
-import functools
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
-from experiments.comparison.builders import SLOW, at_temperature, by_recipe, ours, recycling, with_learning_rate
-from experiments.comparison.cell_store import take_over
-from experiments.comparison.evaluation import Judging, footage_bands, footage_statistics, footage_windows
-from experiments.comparison.method import METHODS, Method
-from experiments.comparison.methods import slow
-from experiments.comparison.runner import Comparison, Share, conclude, run_contest
-from experiments.comparison.task import Budget, Choices, Evaluator, Net, Task, build_generator
-from recycle_jax.cli import parse
-from recycle_jax.data.arrays import ArrayClips
-from recycle_jax.data.videos import FrameRule, load_folder
-from recycle_jax.data.worlds.balls import BouncingBalls
-from recycle_jax.data.worlds.clips import WorldClips
-from recycle_jax.drift.monitor import Monitor
-from recycle_jax.histories.recipe import Recycling
+import recycle_jax as rj
+from experiments.footage_files import data_hash, frame_rate
+from recycle_jax.cli import launch
 from recycle_jax.io.video import write_mp4
 from recycle_jax.io.workdir import open_workdir
-from recycle_jax.sharding import make_mesh
-
-TABLE: dict[str, Method] = {
-    **{name: METHODS[name] for name in ("b", "b_plus", "noise")},
-    "cooled": at_temperature(METHODS["b_plus"], 0.5),
-    "ours": ours(recycling()),
-    "ours:slow": slow(recycling()),
-    "ours:late": by_recipe(recycling(), SLOW, begins=1.0),
-    "ours:late,unmended": by_recipe(recycling(repair_prob=0.0), SLOW, begins=1.0),
-    "ours:late,cool": by_recipe(recycling(repair_prob=0.0), SLOW, temperature=0.5, begins=1.0),
-    "b_plus:fast": with_learning_rate(METHODS["b_plus"]),
-    "noise:fast": with_learning_rate(METHODS["noise"]),
-}
-"""The recipe of `histories.recycle`, and what it is compared with: the recipe before its chains ended, at the budget's
-rates, that from the whole B on, then without repaired frames, or cooled in any case; and rivals at its rate."""
-
-QUESTION = "How long do rollouts of a generator of real footage look like real footage?"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    """Everything that a run of this experiment depends on.
+    """Everything that a run depends on.
 
     Attributes:
-        name: of the footage in the results.
-        size: side of the frames, 32 to 64.
+        size: side of the frames.
         crop: cut the middle square, or squeeze the whole frame into it.
-        held_out: share of the clips that nothing trains on; bands come from one half of them, their check and the
-            starts of the judged rollouts from the other.
+        fps: frames a second that the clips are read at; 0 as they are.
+        held_out: share of the footage that nothing trains on.
         context: frames of history.
-        kinds: generators.
-        methods: method ids.
-        seeds: training seeds.
-        net, budget, choices, recycling, judging: see there.
+        width: channels of the network's finest level.
+        tiles: tiles along each side of a frame.
+        updates, recycling_updates: optimiser steps before recycling and of it.
+        batch_size: clips a step.
+        frames: of the rollouts that are measured.
+        rollouts: how many.
+        long_frames: of the video that is written.
+        seed: of everything that is drawn.
+        recycling: sizes of recycling.
     """
 
-    name: str = "robot_arm"
     size: int = 32
     crop: bool = False
+    fps: float = 0.0
     held_out: float = 0.25
     context: int = 2
-    kinds: tuple[str, ...] = ("flow",)
-    methods: tuple[str, ...] = tuple(TABLE)
-    seeds: tuple[int, ...] = (0, 1, 2)
-    net: Net = Net()
-    budget: Budget = Budget(base=3000)
-    choices: Choices = Choices(time=True, velocity_damping=None, flow_velocity_damping=None)
-    recycling: Recycling = Recycling(noise=0.05)
-    judging: Judging = Judging(max_frames=128, rollouts=64, window=32, real_rollouts=128)
+    width: int = 32
+    tiles: int = 8
+    updates: int = 1500
+    recycling_updates: int = 2600
+    batch_size: int = 32
+    frames: int = 128
+    rollouts: int = 64
+    long_frames: int = 600
+    seed: int = 0
+    recycling: rj.Recycling = rj.histories.recycle().recycling
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -96,129 +71,95 @@ class Command:
     """What a command line can set.
 
     Attributes:
-        data: folder of video files; `smoke` makes its own where it is empty.
+        data: folder of video files; `smoke` renders its own where it is empty.
         config: the experiment.
-        share: what this process does of the work.
-        publish: a file that the results are copied to, or nothing.
-        earlier: a file that was published before, whose cells are taken over, or nothing.
     """
 
     data: str = ""
     config: Config = Config()
-    share: Share = Share()
-    publish: str = ""
-    earlier: str = ""
 
 
 def smoke() -> Command:
     """On forty rendered clips."""
     config = Config(
-        name="rendered",
         size=16,
-        held_out=0.5,
-        methods=("b", "ours"),
-        seeds=(0,),
-        net=Net(width=16),
-        budget=Budget(base=40, extra=1.0, rows=8),
-        recycling=Recycling(chains=8, max_age=8, capacity=64),
-        judging=Judging(max_frames=16, rollouts=8, window=4, real_rollouts=40),
+        width=8,
+        updates=20,
+        recycling_updates=20,
+        batch_size=8,
+        frames=16,
+        rollouts=8,
+        long_frames=40,
+        recycling=rj.Recycling(chains=8, max_age=8, capacity=64),
     )
     return Command(config=config)
-
-
-def small() -> Command:
-    """Two cores."""
-    return Command()
 
 
 def full() -> Command:
     """One GPU, 64 x 64."""
-    config = Config(
-        size=64,
-        seeds=(0, 1, 2, 3, 4),
-        net=Net(width=96, tiles=16, levels=3),
-        budget=Budget(base=30_000, rows=64),
-    )
-    return Command(config=config)
+    return Command(config=Config(size=64, width=96, tiles=16, updates=15_000, recycling_updates=26_000, batch_size=64))
 
 
-PRESETS: dict[str, Callable[[], Command]] = {"smoke": smoke, "small": small, "full": full, "pod": full}
+PRESETS: dict[str, Callable[[], Command]] = {"smoke": smoke, "small": Command, "full": full, "pod": full}
 
 
-def load(command: Command) -> ArrayClips:
+def load(command: Command) -> rj.data.ArrayClips:
     """The clips of the folder; for `smoke` a folder of rendered ones, through the same reader."""
     config = command.config
-    rule = FrameRule(height=config.size, width=config.size, crop=config.crop)
+    rule = rj.data.FrameRule(height=config.size, width=config.size, crop=config.crop, fps=config.fps or None)
     if command.data:
-        return load_folder(command.data, rule, min_frames=config.context + 1)
-    if config.name != "rendered":
+        return rj.data.load_folder(command.data, rule, min_frames=config.context + 1)
+    if config.size != smoke().config.size:
         raise ValueError("footage needs --data FOLDER, a folder of video files; only --preset smoke makes its own")
     with tempfile.TemporaryDirectory() as folder:
-        clips = WorldClips(world=BouncingBalls(size=config.size)).batch(0, 120, 24).clip
+        clips = rj.data.WorldClips(world=rj.data.BouncingBalls(size=config.size)).batch(0, 40, 48).clip
         for i, clip in enumerate(np.asarray(clips)):
             write_mp4(Path(folder) / "balls" / f"{i:03}.mp4", clip)
-        return load_folder(folder, rule, min_frames=config.context + 1, cache=Path(folder) / "cache")
+        return rj.data.load_folder(folder, rule, min_frames=config.context + 1, cache=Path(folder) / "cache")
 
 
-def build_arena(kind: str, config: Config, train: ArrayClips, held: ArrayClips) -> Task:
-    """The footage, one generator, its judge."""
-    judging, context = config.judging, config.context
-    statistics = footage_statistics(context)
-    # Another hash than the one that held these clips out.
-    calibration, check = held.split(0.5, group=lambda name: f"check {name}")
-    monitor = Monitor(
-        statistics=statistics,
-        window=judging.window,
-        max_frames=judging.max_frames,
-        bands=footage_bands(calibration, check, statistics, judging),
-    )
-    real = footage_windows(check, context + judging.max_frames, judging.rollouts)
-    judged = Evaluator(monitor=monitor, starts=real[:, :context])
-    return Task(
-        world=config.name,
-        kind=kind,
-        generator=build_generator(kind, held.shape, context, config.net),
-        source=lambda seed: dataclasses.replace(train, seed=seed),
-        held_out=check,
-        truth=lambda frames: np.asarray(real[0, context : context + frames]),
-        judge=lambda: judged,
-        long=None,
-        continued=None,
-        budget=config.budget,
-        choices=config.choices,
-        recycling=config.recycling,
-        mesh=make_mesh(),
-        unjudged=calibration,
-    )
-
-
-def main(command: Command, workdir: Path, preset: str) -> dict[str, Any]:
-    """Runs this process's share; assembles and reports all cells that are there."""
+def main(command: Command, workdir: Path, preset: str) -> rj.Horizon:
+    """Runs the experiment; the work directory gets the report, the generator and a long video."""
     config = command.config
-    # A workdir may grow by methods, generators and seeds: a cell does not depend on its neighbours.
-    grows = {"methods", "kinds", "seeds"}
-    place = open_workdir(workdir, {k: v for k, v in dataclasses.asdict(config).items() if k not in grows})
-    jax.config.update("jax_compilation_cache_dir", str(place.path / "compiled"))
-    if command.earlier:
-        take_over(command.earlier, place, preset, config.judging.max_frames)
-    train, held = load(command).split(config.held_out)
-    contest = Comparison(
-        experiment="footage",
-        preset=preset,
-        question=QUESTION,
-        command=f"python -m experiments.footage --data FOLDER --preset {preset}",
-        methods=config.methods,
-        seeds=config.seeds,
-        strip_frames=config.judging.max_frames,
-        table=TABLE,
-        headline_method="ours",
-        rivals=tuple(name for name in config.methods if name != "ours"),
+    del preset
+    folder = open_workdir(workdir, config, data=data_hash(command.data))
+    clips, held_out = rj.data.split_clips(load(command), config.held_out)
+    network = rj.models.velocity_unet(
+        shape=clips.shape,
+        context_frames=config.context,
+        chunk_frames=1,
+        width=config.width,
+        patch=config.size // config.tiles,
     )
-    makers = [functools.partial(build_arena, kind, config, train, held) for kind in config.kinds]
-    places, cells = run_contest(contest, makers, place, command.share)
-    return conclude(contest, places, cells, place, config, command.publish)
+    generator = rj.RectifiedFlow(network=network, context_frames=config.context, steps=2)
+    shared: dict[str, Any] = {"batch_size": config.batch_size, "seed": config.seed, "log": folder.log}
+    before = rj.train(generator, clips, updates=config.updates, checkpoints=folder.checkpoints / "before", **shared)
+    result = rj.recycle(
+        generator,
+        before,
+        clips,
+        updates=config.recycling_updates,
+        checkpoints=folder.checkpoints / "recycled",
+        **shared,
+    )
+    rj.save(result.generator, result.params, folder.path / "generator")
+    fps, start = config.fps or frame_rate(command.data), held_out.batch(0, 4, config.context).clip
+    rj.stream(result.generator, result.params, start, config.long_frames, to=folder.path / "long.mp4", fps=fps)
+    horizon = rj.horizon(
+        result.generator,
+        result.params,
+        held_out,
+        frames=config.frames,
+        rollouts=config.rollouts,
+        others={"before recycling": (generator, before)},
+        name="recycled",
+    )
+    horizon.save(
+        folder.report, fps=fps, notes=[f"The generator lies in {folder.path / 'generator'}: rj.load opens it."]
+    )
+    print(horizon)
+    return horizon
 
 
 if __name__ == "__main__":
-    chosen = parse(PRESETS, name="footage")
-    main(chosen.config, chosen.workdir, chosen.preset)
+    launch(main, PRESETS, name="footage")

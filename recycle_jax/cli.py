@@ -6,9 +6,12 @@ still runs every preset as it stands.
 """
 
 import argparse
+import contextlib
 import dataclasses
 import difflib
 import os
+import shlex
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +19,8 @@ from types import MappingProxyType
 from typing import Any, Generic, NamedTuple, NoReturn, TypeVar
 
 import jax
+
+from recycle_jax.io.paths import as_path, home_expanded
 
 Config = TypeVar("Config")
 
@@ -26,6 +31,68 @@ class Run(NamedTuple, Generic[Config]):
     config: Config
     workdir: Path
     preset: str
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM outside of training, which saves its own state."""
+
+    exit_status = 128 + signal.SIGTERM
+
+
+def launch(
+    main: Callable[[Config, Path, str], Any],
+    presets: Mapping[str, Callable[[], Config]],
+    argv: Sequence[str] | None = None,
+    **options: Any,
+) -> None:
+    """Runs an experiment as a command: reads the command line, calls `main`, says where what it made lies.
+
+    Exits with 130 after Ctrl-C and with 143 after SIGTERM, the message that says how to go on being the last line.
+
+    Args:
+        main: of the experiment: config, work directory, name of the preset.
+        presets, argv: as in `parse`.
+        options: the other arguments of `parse`.
+    """
+    run = parse(presets, argv, **options)
+    with _sigterm_raises():
+        try:
+            main(run.config, run.workdir, run.preset)
+        except KeyboardInterrupt as error:
+            print(str(error) or "stopped by Ctrl-C: run the same command again to go on", file=sys.stderr, flush=True)
+            raise SystemExit(getattr(error, "exit_status", 128 + signal.SIGINT)) from None
+    if jax.process_index() == 0:
+        for line in made_in(run.workdir):
+            print(line, file=sys.stderr)
+
+
+def made_in(workdir: str | os.PathLike[str]) -> list[str]:
+    """Returns a line for the report, the videos, the parameters and the results that lie in a work directory."""
+    root = home_expanded(workdir)
+    places = {
+        "report": root / "report.html",
+        "parameters": root / "trained",
+        "checkpoints": root / "checkpoints",
+        "results": root / "results.json",
+    }
+    lines = [f"{kind + ':':<12} {path}" for kind, path in places.items() if path.exists()]
+    videos = sorted(root.glob("*.mp4"))
+    more = f" and {len(videos) - 3} more there" if len(videos) > 3 else ""
+    return lines + [f"{'videos:':<12} {', '.join(map(str, videos[:3]))}{more}"] * bool(videos)
+
+
+@contextlib.contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """SIGTERM as an exception clears temporary files and locks; the first process of a container would ignore it."""
+
+    def stop(number: int, frame: Any) -> NoReturn:
+        raise Terminated("stopped by SIGTERM: run the same command again to go on")
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def parse(
@@ -40,7 +107,7 @@ def parse(
 
     Args:
         presets: the configs on offer, made only when asked for.
-        argv: the arguments, `sys.argv[1:]` by default.
+        argv: the arguments, `sys.argv[1:]` by default; `--workdir` takes a local directory or `gs://BUCKET/…`.
         name: of the experiment, by default the running module's; the default work directory is `runs/NAME`.
         default: the preset when none is named; the first on offer where there is no such preset.
         shorthands: an argument -> the field that it stands for, both without their dashes.
@@ -54,7 +121,7 @@ def parse(
         add_help=False,
     )
     parser.add_argument("--preset", default=default)
-    parser.add_argument("--workdir", type=Path, default=Path("runs") / name)
+    parser.add_argument("--workdir", type=_workdir, default=Path("runs") / name)
     known, rest = parser.parse_known_args(argv)
     rest = [_written_out(argument, shorthands) for argument in rest]
     if known.preset not in presets:
@@ -72,6 +139,35 @@ def join_processes(environ: Mapping[str, str] = os.environ) -> None:
         jax.distributed.initialize()
 
 
+def written_out(name: str, preset: str, default: Any, given: Any) -> str:
+    """Returns the command line of a run: its preset and every field that differs from it.
+
+    Args:
+        name: of the module under `experiments`.
+        preset: its name.
+        default: the preset's config.
+        given: the config of the run, of the same type.
+    """
+    changed = [f"--{field} {_words(value)}".rstrip() for field, value in _changed(default, given)]
+    return " ".join([f"python -m experiments.{name} --preset {preset}", *changed])
+
+
+def _changed(default: Any, given: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields dotted name and value of every field that is not what it was."""
+    for field in _settable(default):
+        old, new = getattr(default, field.name), getattr(given, field.name)
+        if dataclasses.is_dataclass(old) and type(old) is type(new):
+            yield from _changed(old, new, f"{prefix}{field.name}.")
+        elif old != new:
+            yield (prefix + field.name).replace("_", "-"), new
+
+
+def _words(value: Any) -> str:
+    """A value as a shell takes it; several stand side by side."""
+    values = value if isinstance(value, (tuple, list)) else [value]
+    return " ".join(shlex.quote(str(each)) for each in values)
+
+
 def field_names(config: Any, prefix: str = "") -> Iterator[str]:
     """Yields the dotted name of every field of a dataclass and of those that it holds."""
     for field in _settable(config):
@@ -79,6 +175,13 @@ def field_names(config: Any, prefix: str = "") -> Iterator[str]:
         yield prefix + field.name
         if dataclasses.is_dataclass(value):
             yield from field_names(value, f"{prefix}{field.name}.")
+
+
+def _workdir(text: str) -> Path:
+    try:
+        return as_path(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _check_fields(config: Any, rest: Sequence[str], fail: Callable[[str], NoReturn]) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import jax
 import pytest
 
 from recycle_jax import cli
+from recycle_jax.cli import written_out
 
 pytestmark = pytest.mark.fast
 
@@ -89,9 +91,14 @@ def test_fields_behind_a_protocol_can_be_set_and_keep_their_type() -> None:
     assert type(config.world) is Balls
 
 
+def test_a_work_directory_in_a_bucket_stays_an_address() -> None:
+    assert str(parse("--workdir", "gs://bucket/run").workdir) == "gs://bucket/run"
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
+        (["--workdir", "s3://bucket/run"], r"s3://bucket/run cannot be used; give a local directory, or gs://"),
         (["--preset", "smol"], r"unknown preset 'smol'; nearest: .*small"),
         (["--preset", "zzz"], r"unknown preset 'zzz'; there are: full, small, smoke"),
         (["--train.stpes", "3"], r"unknown field 'train\.stpes'; nearest: train\.steps"),
@@ -143,3 +150,12 @@ def test_hosts_are_joined_only_when_asked(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("RECYCLE_JAX_MULTIHOST", "1")
     parse()
     assert calls == ["joined"]
+
+
+def test_a_command_is_written_out_with_everything_that_was_set() -> None:
+    run = parse("--preset", "small", "--train.steps", "7", "--world.count", "3")
+    default = parse("--preset", "small").config
+    line = written_out("NAME", "small", default, run.config)
+    assert line == "python -m experiments.NAME --preset small --train.steps 7 --world.count 3"
+    assert parse(*shlex.split(line)[3:]).config == run.config
+    assert written_out("NAME", "small", default, default) == "python -m experiments.NAME --preset small"

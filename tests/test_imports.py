@@ -1,7 +1,9 @@
 """The arrows between rooms, read from the source of every module, and the size of every file."""
 
 import ast
+import json
 import re
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -10,14 +12,17 @@ from pathlib import Path
 
 import pytest
 
+import recycle_jax
+
 pytestmark = pytest.mark.fast
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "recycle_jax"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-BASE = {"typing", "batch", "rng", "sharding", "flow_matching"}
+BASE = {"extras", "typing", "batch", "rng", "sharding", "flow_matching"}
 MAY_IMPORT = {
+    "extras": set(),
     "typing": set(),
     "batch": {"typing"},
     "rng": {"typing"},
@@ -33,16 +38,18 @@ MAY_IMPORT = {
     "data": BASE | {"io"},
     "drift": BASE | {"generators", "rollout", "data", "io"},
     "report": BASE | {"data", "drift", "io"},
-    "cli": set(),
+    "api": BASE
+    | {"models", "generators", "rollout", "errors", "histories", "training", "data", "drift", "report", "io"},
+    "cli": {"io"},
     "testing": BASE | {"models", "generators", "rollout", "errors", "histories", "training", "data", "drift", "io"},
 }
+MAY_IMPORT["api"] = set(MAY_IMPORT) - {"cli", "testing"}
 """Which rooms a room may import, besides itself. A new room gets a line here, below all that it imports."""
 
 ONLY_IN = {
     "av": {"io", "data"},
     "jinja2": {"report"},
     "matplotlib": {"report", "io"},
-    "sklearn": {"data"},
     "tensorflow_datasets": {"data"},
     "tyro": {"cli"},
 }
@@ -50,8 +57,14 @@ ONLY_IN = {
 
 IMPORT_NAMES = {"orbax-checkpoint": "orbax", "pillow": "PIL", "scikit-learn": "sklearn"}
 
-NOT_IMPORTED = {"cuda", "tpu", "test", "judge"}
+NOT_IMPORTED = {"cuda", "tpu", "comparison", "digits", "docs", "test"}
 """Extras that the package itself never imports: back ends, tools, and what only experiments use."""
+
+USED_BY_OTHERS = {
+    "array_record": "tensorflow_datasets reads data sets of this format with it",
+    "grain": "reads the data sources of tensorflow_datasets in several processes",
+}
+"""Declared, and imported by another package or by the user's own program."""
 
 
 def dotted(path: Path) -> str:
@@ -133,15 +146,34 @@ def test_the_package_stands_alone_and_heavy_packages_stay_at_the_edges(path: Pat
         assert rooms is None or here in rooms, f"{dotted(path)} imports {top}, which belongs to {rooms}"
 
 
-def declared() -> set[str]:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    extras = {name: lines for name, lines in project["optional-dependencies"].items() if name not in NOT_IMPORTED}
-    names = (re.split(r"[^A-Za-z0-9_-]", line)[0] for line in sum(extras.values(), project["dependencies"]))
+def distributions(lines: list[str]) -> set[str]:
+    """Import names of what requirement lines name, without the extras of this project that they refer to."""
+    names = {re.split(r"[^A-Za-z0-9_-]", line)[0] for line in lines} - {"recycle_jax"}
     return {IMPORT_NAMES.get(name, name.replace("-", "_")) for name in names}
+
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+EXTRAS = {name: distributions(lines) for name, lines in PROJECT["optional-dependencies"].items()}
+
+
+def declared() -> set[str]:
+    extras = (names for extra, names in EXTRAS.items() if extra not in NOT_IMPORTED)
+    return distributions(PROJECT["dependencies"]).union(*extras)
+
+
+def required(path: Path) -> Iterator[tuple[str, str]]:
+    """Yields module and extra of every `require("module", extra="extra")` of a file."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "require":
+            values = [*node.args, *[keyword.value for keyword in node.keywords]]
+            match [value.value for value in values if isinstance(value, ast.Constant)]:
+                case [module, extra]:
+                    yield module, extra
 
 
 def imported_from_elsewhere() -> set[str]:
     tops = {target.split(".")[0] for path in MODULES for target in imports(path)}
+    tops |= {module.split(".")[0] for path in MODULES for module, _ in required(path)}
     return tops - set(sys.stdlib_module_names) - {"recycle_jax"}
 
 
@@ -151,8 +183,61 @@ def test_what_is_imported_is_declared() -> None:
 
 
 def test_what_is_declared_is_imported() -> None:
-    surplus = declared() - imported_from_elsewhere()
+    surplus = declared() - imported_from_elsewhere() - set(USED_BY_OTHERS)
     assert not surplus, f"{sorted(surplus)}: a dependency that the package never imports; use it or drop it"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=dotted)
+def test_messages_name_an_extra_that_has_the_package(path: Path) -> None:
+    for module, extra in required(path):
+        assert extra in EXTRAS, f"{dotted(path)} names the extra {extra!r}; there are {sorted(EXTRAS)}"
+        assert module.split(".")[0] in EXTRAS[extra], (
+            f"{module} is not in the extra {extra!r}, which {dotted(path)} names"
+        )
+
+
+WITHOUT_EXTRAS = """
+import importlib, importlib.abc, json, sys
+modules, blocked = json.loads(sys.argv[1])
+
+class Missing(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in blocked:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Missing())
+import recycle_jax
+loaded = sorted({name.split(".")[0] for name in sys.modules})
+failed = {}
+for module in modules:
+    try:
+        importlib.import_module(module)
+    except ImportError as error:
+        failed[module] = str(error)
+json.dump([loaded, failed], sys.stdout)
+"""
+
+
+def test_the_package_works_with_its_core_dependencies_alone() -> None:
+    core = distributions(PROJECT["dependencies"])
+    # scipy comes with jax, whatever is asked for.
+    blocked = set.union(*EXTRAS.values()) - core - {"scipy", "jax"}
+    argument = json.dumps([sorted(NAMES), sorted(blocked)])
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_EXTRAS, argument], capture_output=True, text=True, cwd=ROOT, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    loaded, failed = json.loads(done.stdout)
+    slow = {"tensorflow_datasets", "tyro"} & set(loaded)
+    assert not slow, f"{sorted(slow)}: import these where they are used; they make `import recycle_jax` slow"
+    for module, message in failed.items():
+        told = 'pip install "recycle_jax[' in message
+        assert told, f"{module} does not import without extras, and does not say how to get them: {message}"
+
+
+def test_typed_and_versioned() -> None:
+    assert (PACKAGE / "py.typed").exists(), "type checkers ignore the annotations of a package without py.typed"
+    assert recycle_jax.__version__ == PROJECT["version"], "reinstall the package: pip install -e ."
 
 
 def test_files_are_short() -> None:

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from recycle_jax.generators.adapt import module_network
+from recycle_jax.generators.adapt import from_nnx
 from recycle_jax.models.base import Network
 from recycle_jax.typing import Frames, PyTree, Rows
 
@@ -94,7 +94,7 @@ def frame_network(*, width: int, depth: int, channels: int, dims: int, scale: fl
     def build(rngs: nnx.Rngs) -> ConvNet:
         return ConvNet(width=width, depth=depth, channels=channels, dims=dims, rngs=rngs)
 
-    return module_network(build, call)
+    return from_nnx(build, call)
 
 
 def scaled(net: ConvNet, scale: float, dims: int, context: Frames) -> Frames:

@@ -133,10 +133,10 @@ def train_ours(task: Task, setting: Setting, recipe: Recipe, method: str, seed: 
     adam = Adam(learning_rate=setting.learning_rate, floor=0.0, warmup=setting.warmup, average=0.0)
     frames = policy.clip_frames(generator)
     schedule = Schedule(updates=setting.updates, rows=setting.rows, frames=frames, log_every=250)
-    key = jax.random.key(seed)
-    params = train_phase(generator, policy, source, schedule, key, make_mesh(), adam=adam, observer=observer)
+    key, mesh = jax.random.key(seed), make_mesh()
+    params = train_phase(generator, policy, source, schedule, key, mesh, adam=adam, observer=observer, shards=mesh.size)
     start = to_frames(jnp.asarray(task.test[:, :1] / np.float32(scale)))
     steps = task.test.shape[1] - 1
-    drawn = jax.jit(lambda p, x: rollout(generator, p, x, key, steps))(params, start)
+    drawn = rollout(generator, params, start, key, steps, mesh=mesh)
     cost = policy.calls(generator).forwards / TeacherForcing().calls(generator).forwards
     return Emulated(rollout=np.asarray(to_fields(drawn, task.dims)) * scale, cost_over_one=cost)

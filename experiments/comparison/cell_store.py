@@ -1,4 +1,4 @@
-"""Where a contest's cells lie, how its results are published, and how a new workdir goes on from what was published.
+"""Where a comparison's cells lie, how results are published, and how a new workdir resumes from what was published.
 
 A table may grow for longer than a machine lasts. So the published file is more than a copy to look at: its cells can
 be taken over into an empty workdir, and the settings that the screening had chosen with them. Exits, costs and losses
@@ -13,9 +13,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments.comparison.cells import is_summary
+from experiments.comparison.old_names import renamed, without_removed
 from recycle_jax.drift.bands import Bands
 from recycle_jax.drift.summary import FROM_CURVES, grouped
 from recycle_jax.io.files import write_bytes
+from recycle_jax.io.paths import named
 from recycle_jax.io.workdir import Workdir, differences
 from recycle_jax.io.writers import plain, read_json, write_json
 from recycle_jax.report.failures import rollout_failures
@@ -24,17 +27,17 @@ from recycle_jax.report.failures import rollout_failures
 def cell_path(workdir: Workdir, world: str, kind: str, method: str, seed: int, suffix: str = "") -> Path:
     """Where a cell is or will be; the suffix is a domain, `long`, or nothing."""
     shown = f"-{suffix}" if suffix else ""
-    return workdir.path / "cells" / f"{world}-{kind}-{method}-{seed}{shown}.json"
+    return named(workdir.path / "cells", f"{world}-{kind}-{method}-{seed}{shown}.json")
 
 
 def seeds_there(workdir: Workdir) -> set[int]:
     """Training seeds that a workdir has a cell of, so that no cell is lost by a command that names fewer."""
-    paths = cell_path(workdir, "", "", "", 0).parent.glob("*.json")
+    paths = (workdir.path / "cells").glob("*.json")
     return {int(found[1]) for path in paths if (found := re.search(r"-(\d+)(-\w+)?$", path.stem))}
 
 
 def is_there(path: Path) -> bool:
-    """Whether a cell is finished; one that cannot be read is told of and made again."""
+    """Whether a cell is finished; one that cannot be read is reported and made again."""
     if not path.exists():
         return False
     try:
@@ -49,7 +52,12 @@ def is_there(path: Path) -> bool:
 def publish(path: str, results: dict[str, Any]) -> None:
     """Writes results to be committed: a line a cell, with the means of its curves; laws are in the summary."""
     slim = [_slim(cell, results["bands"].get(cell["world"])) for cell in results["cells"]]
-    fields = [f"{_line(name)}:{_lines(value)}" for name, value in plain({**results, "cells": slim}).items()]
+    write_by_lines(path, {**results, "cells": slim})
+
+
+def write_by_lines(path: str | Path, results: Mapping[str, Any]) -> None:
+    """Writes JSON with a line for every cell and entry, so that two versions of a file can be compared."""
+    fields = [f"{_line(name)}:{_lines(value)}" for name, value in plain(dict(results)).items()]
     write_bytes(path, ("{" + ",\n".join(fields) + "}\n").encode())
 
 
@@ -67,7 +75,7 @@ def _line(value: Any) -> str:
 
 
 def _slim(cell: dict[str, Any], bands: dict[str, Any] | None) -> dict[str, Any]:
-    """A cell without the curves of single rollouts; what they tell about the ends is kept in words."""
+    """A cell without the curves of single rollouts; how each rollout ended is kept in words."""
     if _is_slim(cell):
         return cell
     curves = {name: {"frames": curve["frames"], "mean": curve["mean"]} for name, curve in cell["curves"].items()}
@@ -90,13 +98,16 @@ def take_over(path: str | Path, workdir: Workdir, preset: str, usual_frames: int
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it was made with another preset, or of other settings than the workdir's.
+        ValueError: it is a summary, was made with another preset, or of other settings than the workdir's.
     """
     earlier = read_json(path)
     if earlier["preset"] != preset:
         raise ValueError(f"{path} holds cells of preset {earlier['preset']!r}: go on with that one, not {preset!r}")
+    if any(map(is_summary, earlier["cells"])):
+        raise ValueError(f"{path} is a summary, which no run can go on from: give the full file, see its `full`")
     now = read_json(workdir.config)
-    if changed := differences(earlier.get("made_of", now), now):
+    there = without_removed(renamed(earlier.get("made_of", now)), now)
+    if changed := differences(there, now):
         raise ValueError(f"{path} holds cells of other settings ({changed}): go back to those, or do without it")
     made_by = {"preset": earlier["preset"], "device": earlier["device"]}
     filed = [(_place(workdir, cell, usual_frames), {**made_by, **cell}) for cell in earlier["cells"]]
@@ -117,7 +128,7 @@ def known_of_curves(
     """Entry -> what was concluded from its single curves, where these are no longer there; for `summarise`.
 
     Raises:
-        ValueError: if a world's bands are others than those by which taken-over cells were judged.
+        ValueError: if a world's bands are others than those by which taken-over cells were evaluated.
     """
     earlier = _taken_over(workdir)
     for world in {cell["world"] for cell in cells if _is_slim(cell)}:

@@ -1,4 +1,4 @@
-"""Judging one generator on one kind of video: the same statistics, bands and starts for every method.
+"""Evaluating one generator on one kind of video: the same statistics, bands and starts for every method.
 
 Bands are calibrated on real video once, before any method runs, and committed under `experiments/results/bands`;
 what a run uses is looked up there by world, length and window, and calibrated anew only where it is missing.
@@ -27,7 +27,8 @@ from recycle_jax.drift.cells import curve_of, exits_of, measured
 from recycle_jax.drift.memory import memory, pace
 from recycle_jax.drift.monitor import Measurement, Monitor
 from recycle_jax.drift.probes import FOREIGN, diversity, response, response_between, rolled_over
-from recycle_jax.drift.statistics import IDENTITY, NONFINITE, Statistics
+from recycle_jax.drift.recorded import recorded_tolerances
+from recycle_jax.drift.statistics import IDENTITY, Statistics
 from recycle_jax.generators.base import Generator, clean_example
 from recycle_jax.io.writers import read_json, write_json
 from recycle_jax.rollout.scan import rollout
@@ -42,12 +43,12 @@ PROBE_FRAMES = (1, 4, 16)
 """Frames after a foreign error at which it is looked at."""
 
 PACE_FRAMES = 256
-"""Frames of real video that tell a start's own pace: several beats of a heart, several walls of a ball's."""
+"""Frames of real video over which a start's own motion is measured: several beats of a heart."""
 
 PROBE_ROWS = 32
 """Rows that meet a foreign error."""
 
-ANOTHERS, ANOTHERS_AGE = "another model's", 8
+OTHER_MODELS, OTHER_AGE = "another model's", 8
 """The foreign error that another model made, by so many steps of its own from real frames."""
 
 
@@ -94,7 +95,7 @@ def world_tolerances(world: DecodableWorld, objects: int) -> dict[str, Tolerance
 
 
 def real_extremes(world: DecodableWorld, judging: Judging, seed: int) -> Extremes:
-    """Runs the world itself for `max_frames` frames through the monitor that judges generators."""
+    """Runs the world itself for `max_frames` frames through the monitor that evaluates generators."""
     monitor = Monitor(statistics=world_statistics(world), window=judging.window, max_frames=judging.max_frames)
     frames = monitor.statistics.context_frames
 
@@ -146,39 +147,40 @@ def judge(generator: Generator, monitor: Monitor, params: Params, context: Frame
 
 
 def probes(
-    generator: Generator, params: Params, starts: Frames, anothers: tuple[Frames, Frames], key: PRNGKey
+    generator: Generator, params: Params, starts: Frames, other: tuple[Frames, Frames] | None, key: PRNGKey
 ) -> dict[str, Any]:
-    """How a generator answers foreign errors, and how diverse its rollouts are, for a cell of a result file.
+    """Returns how a generator answers foreign errors, and how diverse its rollouts are, for a cell.
 
     Args:
-        generator: who is probed.
+        generator: what is probed.
         params: its parameters.
         starts: real starts of rollouts, `[rows, frames, h, w, c]`.
-        anothers: from `anothers_errors`.
+        other: from `other_errors`, or None where no other model was trained.
         key: of errors and rollouts.
     """
-    responses, spread = jax.device_get(_probed(generator, params, starts, anothers, key))
+    responses, spread = jax.device_get(_probed(generator, params, starts, other, key))
     shown = {name: [float(f"{value:.3g}") for value in values] for name, values in responses.items()}
     return {"frames": list(PROBE_FRAMES), "responses": shown, "diversity": float(f"{float(spread):.3g}")}
 
 
 @functools.partial(jax.jit, static_argnames=("generator",))
 def _probed(
-    generator: Generator, params: Params, starts: Frames, anothers: tuple[Frames, Frames], key: PRNGKey
+    generator: Generator, params: Params, starts: Frames, other: tuple[Frames, Frames] | None, key: PRNGKey
 ) -> tuple[dict[str, Any], Any]:
     seen = {
         name: response(generator, params, starts[:PROBE_ROWS], foreign, key, PROBE_FRAMES)
         for name, foreign in FOREIGN.items()
     }
-    real, wrong = (clip[:, -generator.context_frames :] for clip in anothers)
-    seen[ANOTHERS] = response_between(generator, params, real, wrong, key, PROBE_FRAMES)
+    if other is not None:
+        real, wrong = (clip[:, -generator.context_frames :] for clip in other)
+        seen[OTHER_MODELS] = response_between(generator, params, real, wrong, key, PROBE_FRAMES)
     return seen, diversity(generator, params, starts[:8], key)
 
 
-def anothers_errors(another: Generator, params: Params, source: ClipSource, context: int) -> tuple[Frames, Frames]:
+def other_errors(other: Generator, params: Params, source: ClipSource, context: int) -> tuple[Frames, Frames]:
     """Clips that nothing trained on, real and with another model's errors, for generators of up to `context` frames."""
-    real = source.batch(0, PROBE_ROWS, max(context, another.context_frames) + ANOTHERS_AGE).clip
-    return real, _rolled_over(another, params, real, ANOTHERS_AGE, jax.random.key(8))
+    real = source.batch(0, PROBE_ROWS, max(context, other.context_frames) + OTHER_AGE).clip
+    return real, _rolled_over(other, params, real, OTHER_AGE, jax.random.key(8))
 
 
 _rolled_over = jax.jit(rolled_over, static_argnames=("generator", "age"))
@@ -208,35 +210,28 @@ def strip_frames(generator: Generator, params: Params, context: Frames, key: PRN
 
 
 def start_context(world: DecodableWorld, frames: int, rows: int) -> Frames:
-    """Real starts for judging, `[rows, frames, h, w, c]`."""
+    """Real starts of evaluated rollouts, `[rows, frames, h, w, c]`."""
     return WorldClips(world=world, seed=START_SEED).batch(0, rows, frames).clip
 
 
 def true_pace(world: DecodableWorld, frames: int, rows: int) -> np.ndarray:
-    """How lively the real continuations of `start_context` are, `[rows]`, see `drift.memory`."""
+    """Motion of the real continuations of `start_context`, `[rows]`, see `drift.memory`."""
     source = WorldClips(world=world, seed=START_SEED)
     last = jax.jit(lambda: pace(source.batch(0, rows, frames + PACE_FRAMES).clip[:, frames - 1 :]))
     return np.asarray(last())
 
 
-def with_memory(cell: Mapping[str, Any], judged: Evaluator) -> dict[str, Any]:
-    """A cell with what its rollouts remember of their own pace, where their curves and that pace are there."""
+def with_memory(cell: Mapping[str, Any], evaluator: Evaluator) -> dict[str, Any]:
+    """A cell with the memory of its rollouts, where their curves and the motion of their starts are known."""
     motion = curve_of(cell, "motion")
     rows = {values.size for values in motion.values()}
-    if judged.pace is None or rows != {len(judged.starts)}:
+    if evaluator.pace is None or rows != {len(evaluator.starts)}:
         return dict(cell)
-    return {**cell, "memory": memory(motion, judged.pace(), exits_of(cell).exit_frame)}
-
-
-def footage_statistics(context: int) -> Statistics:
-    """What is measured in recorded video: no projector, but the spectrum; each clip against its own start."""
-    return Statistics(
-        context_frames=context, relative=("retention", "sharpness", "contrast", "spectrum"), spectrum=True
-    )
+    return {**cell, "memory": memory(motion, evaluator.pace(), exits_of(cell).exit_frame)}
 
 
 def footage_windows(clips: ArrayClips, frames: int, count: int) -> Frames:
-    """The livelier half of windows spread evenly over all that the clips have, `[count, frames, h, w, c]`.
+    """The half of windows with more motion, spread evenly over all that the clips have, `[count, frames, h, w, c]`.
 
     Recorded things rest at times. Where resting windows counted, a rollout that freezes would be like real video.
     """
@@ -262,7 +257,7 @@ def footage_bands(calibration: ArrayClips, check: ArrayClips, statistics: Statis
         extremes(check),
         window=judging.window,
         max_frames=judging.max_frames,
-        tolerances={name: Tolerance(factor=1.2) for name in statistics.names if name != NONFINITE},
+        tolerances=recorded_tolerances(statistics),
     )
 
 

@@ -194,7 +194,7 @@ def recycle_with(
         variant: other parts.
     """
     task, base, seed = job.task, job.base, job.seed
-    recycling = recycling or task.recycling
+    recycling = on_task(recycling or task.recycling, task)
     updates = _updates_within(task, recycling, variant.until)
     bank = variant.bank(recycling.bank())
     needed = recycling.policy(bank, task.generator).clip_frames(task.generator)
@@ -233,6 +233,11 @@ def recycle_with(
         bank={"bytes": int(held), "entries": int(bank_of(state.bank).count.sum())},
         rounds={"cost": [share] * len(watcher.rounds), "value": [seen.score for seen in watcher.rounds]},
     )
+
+
+def on_task(recycling: Recycling, task: Task) -> Recycling:
+    """The settings with a shard a device: published numbers are of one device, so of one shard."""
+    return recycling if recycling.shards else dataclasses.replace(recycling, shards=task.mesh.size)
 
 
 def one_step_frames(generator: Generator) -> int:
@@ -275,6 +280,7 @@ def _train(
         params=params,
         adam=adam,
         observer=observer,
+        shards=task.mesh.size,
     )
     flops = updates * _update_flops(task, generator, policy)
     cost = Cost(train_flops=flops, updates=updates, seconds=seconds)

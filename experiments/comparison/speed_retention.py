@@ -30,9 +30,10 @@ from experiments.comparison.evaluation import HELD_OUT_SEED, held_out_loss
 from experiments.comparison.suite import Config as Comparison
 from experiments.comparison.task import build_generator, world_source
 from experiments.comparison.worlds.driving import Driving
-from recycle_jax.cli import parse
+from recycle_jax.cli import launch
 from recycle_jax.generators.base import Generator
 from recycle_jax.io import checkpoint
+from recycle_jax.io.paths import as_path, named
 from recycle_jax.io.workdir import run_metadata
 from recycle_jax.io.writers import write_json
 from recycle_jax.rollout.scan import rollout
@@ -96,7 +97,7 @@ def trained(workdir: Path, generator: Generator, method: str, seed: int) -> Para
     """
     if method == UNTRAINED:
         return generator.init(jax.random.key(seed))
-    folder = workdir / "trained" / f"driving-predictor-{seed}-{method}"
+    folder = named(as_path(workdir) / "trained", f"driving-predictor-{seed}-{method}")
     if not folder.exists():
         raise FileNotFoundError(
             f"{folder} is not there: train it with `python -m experiments.compare --preset small --workdir {workdir} "
@@ -172,5 +173,4 @@ def main(config: Config, workdir: Path, preset: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    chosen = parse(PRESETS, name="handed_on")
-    main(chosen.config, chosen.workdir, chosen.preset)
+    launch(main, PRESETS, name="handed_on")

@@ -19,13 +19,15 @@ Two stages, each a list of cells that are written when they are done; the same c
 Each method has the setting that a screening chose for it (`experiments.comparison.methods`), on two worlds and on seeds
 that are not reported.
 
-`small` is days on two cores, shared by as many processes as `--share.parts` says: about 60 methods x 16 places x 5
+`small` is days on two cores, shared by as many processes as `--share.parts` says: about 60 methods x 16 tasks x 5
 seeds of one to seven minutes; `--share.methods`, `--share.worlds` and `--share.kinds` make what matters first. `full`
 is for a GPU. On a machine that has none of the cells,
 
-    python -m experiments.compare --preset small --earlier experiments/results/compare.json
+    git show ablations-1:experiments/results/compare.json > compare_full.json
+    python -m experiments.compare --preset small --earlier compare_full.json
 
-goes on from those that are published; cells of methods that are no longer run stay in the results.
+goes on from those that are published; cells of methods that are no longer run stay in the results. What is committed
+under `experiments/results` is the summary that `experiments.comparison.summarise` makes of such a file.
 """
 
 import dataclasses
@@ -39,11 +41,12 @@ import jax
 from rich.console import Console
 
 from experiments.comparison.cell_store import take_over
+from experiments.comparison.conclusion import conclude
 from experiments.comparison.domains import CROWDED, DOMAINS, FURTHER, STOCHASTIC, WORLDS, things_in
 from experiments.comparison.evaluation import HELD_OUT_SEED, Judging
 from experiments.comparison.method import Method, require_known
 from experiments.comparison.methods import CONTROLS, EARLY, FAST, RIVALS, SCREENED, TABLE
-from experiments.comparison.runner import Comparison, Share, conclude, missing_cells, run_contest
+from experiments.comparison.runner import Comparison, Share, missing_cells, run_comparison
 from experiments.comparison.task import (
     Budget,
     Choices,
@@ -55,7 +58,6 @@ from experiments.comparison.task import (
     world_source,
 )
 from experiments.comparison.worlds_task import true_continuation, world_judge
-from recycle_jax.cli import parse
 from recycle_jax.data.worlds.base import DecodableWorld
 from recycle_jax.histories.recipe import Recycling
 from recycle_jax.io.workdir import Workdir, open_workdir
@@ -196,19 +198,19 @@ PRESETS: dict[str, Callable[[], Command]] = {"smoke": smoke, "small": small, "fu
 
 def main(command: Command, workdir: Path, preset: str) -> dict[str, Any]:
     """Runs this process's share of the stages; assembles and reports all cells that are there."""
-    config, place = command.config, open_workdir(workdir, made_of(command.config))
-    jax.config.update("jax_compilation_cache_dir", str(place.path / "compiled"))
+    config, directory = command.config, open_workdir(workdir, made_of(command.config))
+    jax.config.update("jax_compilation_cache_dir", str(directory.path / "compiled"))
     if command.earlier:
-        taken = take_over(command.earlier, place, preset, config.judging.max_frames)
+        taken = take_over(command.earlier, directory, preset, config.judging.max_frames)
         Console(stderr=True).print(f"{taken} cells taken over from {command.earlier}")
     table = {name: method for name, method in TABLE.items() if name in config.methods}
-    contest = _contest("compare", preset, config, table, config.seeds)
-    places, cells = run_stage("final", contest, _arenas(config, config.judging), place, command)
-    more = run_stage("domains", _domain_contest(contest), _domain_arenas(config), place, command)
-    cells = [*cells, *more[1], *retired_cells(place, TABLE)]
+    comparison = _comparison("compare", preset, config, table, config.seeds)
+    tasks, cells = run_stage("final", comparison, _tasks(config, config.judging), directory, command)
+    more = run_stage("domains", _domain_comparison(comparison), _domain_tasks(config), directory, command)
+    cells = [*cells, *more[1], *retired_cells(directory, TABLE)]
     trials = {cell["method"]: SCREENED.get(cell["method"], 1) for cell in cells}
-    contest = dataclasses.replace(contest, tuning_trials=tuple(trials.items()))
-    return conclude(contest, [*places, *more[0]], cells, place, config, command.publish)
+    comparison = dataclasses.replace(comparison, tuning_trials=tuple(trials.items()))
+    return conclude(comparison, [*tasks, *more[0]], cells, directory, config, command.publish)
 
 
 def made_of(config: Config) -> dict[str, Any]:
@@ -219,15 +221,15 @@ def made_of(config: Config) -> dict[str, Any]:
 
 
 def run_stage(
-    stage: str, contest: Comparison, makers: Sequence[Callable[[], Task]], workdir: Workdir, command: Command
+    stage: str, comparison: Comparison, builders: Sequence[Callable[[], Task]], workdir: Workdir, command: Command
 ) -> tuple[list[Task], list[dict[str, Any]]]:
     """The cells of a stage, after telling how much of it is left to do."""
-    makers = [functools.cache(make) for make in makers]
+    builders = [functools.cache(build) for build in builders]
     if stage in command.stages:
-        missing, seconds = missing_cells(contest, makers, workdir)
+        missing, seconds = missing_cells(comparison, builders, workdir)
         about = f", about {missing * seconds / 3600:.1f} core hours" if seconds else ""
         Console(stderr=True).print(f"{time.strftime('%H:%M')} {stage}: {missing} cells to make{about}")
-    return run_contest(contest, makers, workdir, command.share_of(stage))
+    return run_comparison(comparison, builders, workdir, command.share_of(stage))
 
 
 def retired_cells(workdir: Workdir, table: Mapping[str, Method]) -> list[dict[str, Any]]:
@@ -236,10 +238,10 @@ def retired_cells(workdir: Workdir, table: Mapping[str, Method]) -> list[dict[st
     return [cell for cell in cells if cell["method"].partition("+")[0] not in table]
 
 
-def build_arena(
+def build_task(
     name: str, kind: str, config: Config, world: DecodableWorld, judging: Judging, label: str, domain: str = "all"
 ) -> Task:
-    """One world, one generator, its judge."""
+    """One world, one generator, its evaluator."""
     judge = functools.partial(world_judge, world=world, objects=things_in(world), context=START_FRAMES)
     return Task(
         world=label,
@@ -261,27 +263,27 @@ def build_arena(
     )
 
 
-def _arenas(config: Config, judging: Judging) -> list[Callable[[], Task]]:
+def _tasks(config: Config, judging: Judging) -> list[Callable[[], Task]]:
     return [
-        functools.partial(build_arena, name, kind, config, ALL_WORLDS[name], judging, name)
+        functools.partial(build_task, name, kind, config, ALL_WORLDS[name], judging, name)
         for kind in config.kinds
         for name in config.worlds
         if kind == "flow" or ALL_WORLDS[name].deterministic
     ]
 
 
-def _domain_arenas(config: Config) -> list[Callable[[], Task]]:
+def _domain_tasks(config: Config) -> list[Callable[[], Task]]:
     names = [name for name in config.worlds if name in DOMAINS]
-    return [functools.partial(_split_arena, name, kind, config) for kind in config.kinds for name in names]
+    return [functools.partial(_split_task, name, kind, config) for kind in config.kinds for name in names]
 
 
-def _split_arena(name: str, kind: str, config: Config) -> Task:
+def _split_task(name: str, kind: str, config: Config) -> Task:
     """Trained on one domain, judged on all."""
     domains = DOMAINS[name]
     label = f"{name}_{domains.seen}"
     seen = domains.worlds[domains.seen]
     unseen = {domains.unseen: domains.worlds[domains.unseen], **FURTHER.get(name, {})}
-    task = build_arena(name, kind, config, seen, config.judging, label, domains.seen)
+    task = build_task(name, kind, config, seen, config.judging, label, domains.seen)
     return dataclasses.replace(
         task,
         elsewhere={
@@ -294,7 +296,7 @@ def _split_arena(name: str, kind: str, config: Config) -> Task:
     )
 
 
-def _contest(
+def _comparison(
     experiment: str, preset: str, config: Config, table: dict[str, Method], seeds: tuple[int, ...]
 ) -> Comparison:
     return Comparison(
@@ -309,14 +311,10 @@ def _contest(
         table=table,
         headline_method="ours",
         rivals=tuple(name for name in table if name in COMPARED),
+        other_model=True,
     )
 
 
-def _domain_contest(contest: Comparison) -> Comparison:
-    methods = tuple(name for name in DOMAIN_METHODS if name in contest.table)
-    return dataclasses.replace(contest, methods=methods, long_methods=())
-
-
-if __name__ == "__main__":
-    run = parse(PRESETS, name="compare")
-    main(run.config, run.workdir, run.preset)
+def _domain_comparison(comparison: Comparison) -> Comparison:
+    methods = tuple(name for name in DOMAIN_METHODS if name in comparison.table)
+    return dataclasses.replace(comparison, methods=methods, long_methods=())

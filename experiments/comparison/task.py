@@ -1,4 +1,4 @@
-"""Where remedies for drift compete: one source of clips, one generator, one budget, one judge."""
+"""Where methods are compared: one source of clips, one generator, one budget, one evaluator."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -65,7 +65,7 @@ class Budget:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Choices:
-    """What was tuned, on seeds that are not reported; but the balls' brake on two that are, see NOTES.md.
+    """What was tuned, on seeds that are not reported; but the balls' brake on two that are, see docs/lab_notes.
 
     Attributes:
         noise: strongest noise of noise augmentation.
@@ -108,7 +108,7 @@ class Evaluator:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Task:
-    """One place of the contest.
+    """One world with one kind of generator.
 
     Attributes:
         world: its name.
@@ -127,6 +127,7 @@ class Task:
         train_domain: what the generator trains on.
         elsewhere: domain -> makes who judges it on video of another domain.
         held_out_elsewhere: domain -> held-out clips of that domain.
+        fps: frames a second of its videos.
         unjudged: clips by which a method may choose, where `held_out` holds those that rollouts are judged on.
     """
 
@@ -149,6 +150,7 @@ class Task:
     elsewhere: Mapping[str, Callable[[], Evaluator]] = dataclasses.field(default_factory=dict)
     held_out_elsewhere: Mapping[str, ClipSource] = dataclasses.field(default_factory=dict)
     unjudged: ClipSource | None = None
+    fps: float = 12.0
 
     @property
     def for_choices(self) -> ClipSource:

@@ -14,6 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from recycle_jax.batch import Batch
+from recycle_jax.data.layout import as_stored, range_notes, require_valid_clip, to_signed
+from recycle_jax.data.parts import part_name, recording_name
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -78,16 +80,18 @@ class ArrayClips:
         taken, label = self._cut(ends, index, frames)
         return to_signed(taken), label
 
-    def batch(self, step: int, rows: int, frames: int) -> Batch:
-        """Returns `rows` random windows; row `i` depends on `(seed, step, i)` only.
+    def batch(self, step: int, rows: int, frames: int, first: int = 0) -> Batch:
+        """Returns `rows` random windows from row `first` on; row `i` depends on `(seed, step, i)` only.
 
         Raises:
             ValueError: no clip is long enough, or there are no rows.
         """
-        if rows < 1 or step < 0:
-            raise ValueError(f"rows is {rows}, step is {step}; rows must be at least 1 and step at least 0")
+        if rows < 1 or step < 0 or first < 0:
+            raise ValueError(
+                f"rows is {rows}, step is {step}, first is {first}; rows must be at least 1, step and first at least 0"
+            )
         ends = self._ends(frames)
-        drawn = [_draw(self.seed, step, row, int(ends[-1])) for row in range(rows)]
+        drawn = [_draw(self.seed, step, row, int(ends[-1])) for row in range(first, first + rows)]
         clips, labels = zip(*(self._cut(ends, index, frames) for index in drawn), strict=True)
         clip = to_signed(np.stack(clips))
         return Batch(clip=jnp.asarray(clip), domain=jnp.asarray(np.array(labels, np.int32)))
@@ -96,27 +100,69 @@ class ArrayClips:
         """Returns the names of the clips that hold no window of `frames` frames."""
         return tuple(name for name, length in zip(self.names, self.lengths, strict=True) if length < self._span(frames))
 
-    def split(self, fraction: float, group: Callable[[str], str] = str) -> "tuple[ArrayClips, ArrayClips]":
+    def split(self, fraction: float, group: Callable[[str], str] = recording_name) -> "tuple[ArrayClips, ArrayClips]":
         """Splits by clip into `(training, held out)`; a clip's side depends on its own group's name only.
 
         Args:
             fraction: about how much is held out, above 0 and below 1; each side gets at least one group.
-            group: name of a clip to the name of what must stay together (one recording, one scene).
+            group: name of a clip to the name of what must stay together (one scene); by default the recording that
+                it is a part of.
 
         Raises:
             ValueError: a fraction out of range, fewer than two groups, or a side without a clip as long as
                 `min_frames`.
         """
-        if not 0.0 < fraction < 1.0:
-            raise ValueError(f"fraction is {fraction}; it must be above 0 and below 1")
+        _require_fraction(fraction)
         ranks = {key: _hash(key) for key in map(group, self.names)}
         if len(ranks) < 2:
-            raise ValueError(f"{len(self.clips)} clips form {len(ranks)} group; splitting needs at least 2")
+            raise ValueError(
+                f"{_count(len(self.clips), 'clip')} of {self.lengths.sum()} frames form {_count(len(ranks), 'group')}; "
+                f"splitting by clip needs at least 2: split by time with split_clips(source, fraction)"
+            )
         ordered = sorted(ranks, key=ranks.__getitem__)
         below = sum(rank < fraction for rank in ranks.values())
         held = set(ordered[: min(max(below, 1), len(ordered) - 1)])
         flags = [group(name) in held for name in self.names]
         return self._only([not flag for flag in flags]), self._only(flags)
+
+    def split_by_time(self, fraction: float, gap: int | None = None) -> "tuple[ArrayClips, ArrayClips]":
+        """Splits within clips into `(training, held out)`: the last part of each clip is held out.
+
+        Clips that are too short to give each side `min_frames` are trained on whole.
+
+        Args:
+            fraction: how much of each clip is held out, above 0 and below 1.
+            gap: frames between the two parts that neither side gets, since they look like both; None for as many
+                as a window of `min_frames` spans.
+
+        Raises:
+            ValueError: a number out of range, or no clip that is long enough, saying what is needed.
+        """
+        _require_fraction(fraction)
+        span = self._span(self.min_frames)
+        between = span if gap is None else gap
+        if between < 0:
+            raise ValueError(f"gap is {gap} frames; it must be at least 0")
+        cuts = [_cut_at(int(length), fraction, between, span) for length in self.lengths]
+        if not any(cuts):
+            raise ValueError(
+                f"no clip can be split by time: {_count(len(self.clips), 'clip')}, the longest of {self.lengths.max()} "
+                f"frames; each side needs {span} (min_frames = {self.min_frames} at stride {self.stride}), with "
+                f"{between} between, {2 * span + between} in all; bring a longer clip, or lower min_frames, stride or "
+                f"gap"
+            )
+        first = {index: slice(0, cut[0]) for index, cut in enumerate(cuts) if cut}
+        last = {index: slice(cut[1], None) for index, cut in enumerate(cuts) if cut}
+        return self._cut_to(first)._only([True] * len(cuts)), self._cut_to(last)._only([bool(cut) for cut in cuts])
+
+    def _cut_to(self, parts: dict[int, slice]) -> "ArrayClips":
+        clips, names = list(self.clips), list(self.names)
+        for index, part in parts.items():
+            start, stop, _ = part.indices(len(clips[index]))
+            clips[index], names[index] = clips[index][part], part_name(names[index], start, stop)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # short clips were named when the whole was made
+            return dataclasses.replace(self, clips=tuple(clips), names=tuple(names))
 
     def _only(self, keep: Sequence[bool]) -> "ArrayClips":
         chosen = [index for index, flag in enumerate(keep) if flag]
@@ -142,12 +188,7 @@ class ArrayClips:
             raise ValueError(f"frames is {frames}; a window needs at least 1")
         ends = np.cumsum(np.maximum(self.lengths - self._span(frames) + 1, 0))
         if ends[-1] == 0:
-            raise ValueError(
-                f"no clip is long enough: a window of {frames} frames at stride {self.stride} spans "
-                f"{self._span(frames)} frames, the longest of {len(self.clips)} clips has "
-                f"{self.lengths.max()}; ask for fewer frames (context + chunk), lower the stride, or "
-                f"bring longer clips"
-            )
+            raise ValueError(_no_window_message(self, frames, self._span(frames)))
         return ends
 
 
@@ -174,7 +215,9 @@ def from_arrays(
         ValueError: no clips; values outside [-1, 1] or NaN, naming clip and frame; sizes that differ; names
             used twice; no clip as long as `min_frames`.
     """
-    arrays = tuple(map(_as_stored, clips))
+    arrays = tuple(map(as_stored, clips))
+    for note in range_notes(arrays):
+        warnings.warn(note, stacklevel=2)
     per_clip = ["all"] * len(arrays) if domains is None else list(domains)
     known = sorted(set(per_clip))
     return ArrayClips(
@@ -188,38 +231,6 @@ def from_arrays(
         deterministic=deterministic,
         skipped=tuple(skipped),
     )
-
-
-def to_signed(frames: np.ndarray) -> np.ndarray:
-    """Returns frames as float32 in [-1, 1]: uint8 0..255 mapped, floats as they are."""
-    if frames.dtype != np.uint8:
-        return frames.astype(np.float32)
-    signed = frames.astype(np.float32)
-    signed /= np.float32(127.5)
-    signed -= np.float32(1.0)
-    return signed
-
-
-def require_valid_clip(name: str, clip: np.ndarray, shape: tuple[int, ...]) -> None:
-    """Checks one clip.
-
-    Raises:
-        ValueError: not `[t, h, w, c]` of the frame `shape`, another dtype, NaN, or a value outside [-1, 1],
-            naming the clip and its first bad frame.
-    """
-    if clip.ndim != 4 or clip.shape[1:] != shape or 0 in clip.shape:
-        raise ValueError(f"clip {name} has shape {clip.shape}; frames of {shape} are needed: resize or omit it")
-    if clip.dtype == np.uint8:
-        return
-    if clip.dtype != np.float32:
-        raise ValueError(f"clip {name} is {clip.dtype}; pass uint8 in 0..255 or floats in [-1, 1]")
-    per_frame = np.abs(clip).max(axis=(1, 2, 3))
-    bad = np.flatnonzero(~(per_frame <= 1.0))
-    if bad.size:
-        raise ValueError(
-            f"clip {name}, frame {bad[0]} ({bad.size} of {len(clip)} frames): largest magnitude "
-            f"{per_frame[bad[0]]}; values must be in [-1, 1] and not NaN: rescale them, or pass uint8"
-        )
 
 
 def _require_numbers(source: ArrayClips) -> None:
@@ -248,9 +259,32 @@ def _short_message(source: ArrayClips, short: tuple[str, ...]) -> str:
     )
 
 
-def _as_stored(clip: np.ndarray) -> np.ndarray:
-    array = np.asarray(clip)
-    return array.astype(np.float32) if array.dtype.kind == "f" else array
+def _no_window_message(source: ArrayClips, frames: int, span: int) -> str:
+    longest = int(source.lengths.max())
+    return (
+        f"no clip is long enough: a window of {frames} frames at stride {source.stride} spans {span} frames; there "
+        f"{'is' if len(source.clips) == 1 else 'are'} {_count(len(source.clips), 'clip')} with {source.lengths.sum()} "
+        f"frames in all, the longest has {longest} ({source.names[int(source.lengths.argmax())]}). Ask for at most "
+        f"{(longest - 1) // source.stride + 1} frames (context_frames + chunk_frames of a generator, max_age of the "
+        f"recycling, frames of a rollout), lower the stride, raise the fps of a FrameRule, or bring longer clips"
+    )
+
+
+def _cut_at(length: int, fraction: float, gap: int, least: int) -> tuple[int, int] | None:
+    """Where the first part ends and the last one begins; None where a side would be shorter than `least`."""
+    if length < 2 * least + gap:
+        return None
+    held = min(max(round(fraction * (length - gap)), least), length - gap - least)
+    return length - gap - held, length - held
+
+
+def _require_fraction(fraction: float) -> None:
+    if not 0.0 < fraction < 1.0:
+        raise ValueError(f"fraction is {fraction}; it must be above 0 and below 1")
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def _draw(seed: int, step: int, row: int, total: int) -> int:

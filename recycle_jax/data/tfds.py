@@ -7,13 +7,13 @@ inside a sequence or a nested dataset of steps (`steps/observation/image`).
 import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from recycle_jax.data.arrays import ArrayClips, from_arrays
-from recycle_jax.data.videos import FrameRule, resize_clip
+from recycle_jax.data.geometry import FrameRule, resize_clip
+from recycle_jax.data.tfds_names import open_tfds
 from recycle_jax.io.progress import track
 
 
@@ -34,8 +34,9 @@ def load_tfds(
     """Reads one split of a data set into memory.
 
     Args:
-        source: the directory of a prepared set (it holds `dataset_info.json`), or a registered name, which is
-            prepared under `data_dir` first where needed.
+        source: the directory of a prepared set, or one above it that holds no other set (`~` and addresses such as
+            `gs://…` included); or a name, `name:version`, `name/config` or `name/config:version`, of a set that
+            lies in `data_dir` or is registered, and is prepared there first where needed.
         split: as TFDS names it, slices such as `train[:10%]` included.
         feature: the video feature, `a/b` for a nested one; found if it is None and there is only one.
         domain: a feature that labels the clips (class label, text or number), None for one domain.
@@ -47,10 +48,10 @@ def load_tfds(
 
     Raises:
         ImportError: tensorflow-datasets is missing, or only TensorFlow can read the set, with what to do.
-        ValueError: no or several video features, or no such feature, naming those there are; too much memory;
-            no clip as long as `min_frames`.
+        ValueError: no such set, or several; no or several video features, or no such feature, naming those there
+            are; too much memory; no clip as long as `min_frames`.
     """
-    builder = _open(source, data_dir)
+    builder = open_tfds(source, data_dir)
     features = builder.info.features
     chosen = _choose_video(features, feature)
     label = None if domain is None else _leaf(features, domain)
@@ -70,24 +71,6 @@ def load_tfds(
 def video_features(features: Any) -> list[str]:
     """Returns the names of the features that hold video, `a/b` for nested ones."""
     return sorted(name for name, leaf, depth in _leaves(features) if _is_video(leaf, depth))
-
-
-def _open(source: str | os.PathLike[str], data_dir: str | os.PathLike[str] | None) -> Any:
-    try:
-        import tensorflow_datasets as tfds
-    except ImportError as error:
-        raise ImportError("data sets of TFDS need it: run `pip install tensorflow-datasets pillow`") from error
-    try:
-        if (Path(source) / "dataset_info.json").exists():
-            return tfds.builder_from_directory(source)
-        builder = tfds.builder(os.fspath(source), data_dir=data_dir, file_format="array_record")
-        builder.download_and_prepare()
-    except ModuleNotFoundError as error:
-        raise ImportError(
-            f"{source} needs {error.name}: run `pip install {error.name}`; where only features.Video "
-            f"needs it, store video as features.Tensor or features.Sequence(features.Image) instead"
-        ) from error
-    return builder
 
 
 def _choose_video(features: Any, wanted: str | None) -> list[str]:

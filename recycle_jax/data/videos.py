@@ -1,72 +1,58 @@
 """A folder of video files as a source of clips.
 
 Files are decoded once, resized while decoding and kept in memory as uint8; what was decoded is also kept on
-disk, so that the next run starts at once. Frames are scaled with an area filter: every source pixel counts,
-so that thin things fade rather than flicker.
+disk, so that the next run starts at once. Memory holds one frame of full size for each file that is being decoded.
 """
 
 import concurrent.futures
-import dataclasses
-import hashlib
+import functools
 import itertools
-import json
-import math
 import os
+import threading
 import warnings
-import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from recycle_jax.data.arrays import ArrayClips, from_arrays
-from recycle_jax.io.files import replacing
+from recycle_jax.data.decoded import DecodedFile, default_cache, fingerprint, read_cache, write_cache
+from recycle_jax.data.discover import Found, find_videos
+from recycle_jax.data.frame_filters import filtered
+from recycle_jax.data.frame_times import at_rate, pace, pace_notes
+from recycle_jax.data.geometry import FrameRule, fit
+from recycle_jax.data.parts import part_name
 from recycle_jax.io.progress import track
-from recycle_jax.io.video import import_av, video_frames
-
-SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".gif")
-CACHE_VERSION = 1
+from recycle_jax.io.pyav import import_av
+from recycle_jax.io.reading import Gap, Picture, read_frames
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class FrameRule:
-    """How a decoded frame becomes a training frame.
-
-    Attributes:
-        height: rows of a training frame.
-        width: columns of a training frame.
-        crop: True cuts the middle out to the wanted proportions; False shows everything, stretched.
-        fps: frames a second that are kept, all of them if None.
-        max_frames: frames kept of each file, from its start, all of them if None.
-    """
-
-    height: int
-    width: int
-    crop: bool = True
-    fps: float | int | None = None
-    max_frames: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.height < 1 or self.width < 1:
-            raise ValueError(f"size is {self.height} x {self.width}; both must be at least 1")
-        if self.fps is not None and not self.fps > 0:
-            raise ValueError(f"fps is {self.fps}; it must be positive, or None for every frame")
-        if self.max_frames is not None and self.max_frames < 1:
-            raise ValueError(f"max_frames is {self.max_frames}; it must be at least 1, or None for all")
+class TooMuchMemory(ValueError):
+    """Decoded frames take more memory than allowed."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Decoded:
-    """What came out of a set of files.
+class Budget:
+    """Counts the bytes of decoded frames, from several threads, and stops all of them at a limit."""
 
-    Attributes:
-        clips: file name relative to the folder, to uint8 `[t, h, w, 3]`.
-        skipped: one line for each file that could not be read.
-    """
+    def __init__(self, limit: int, files: int) -> None:
+        self.limit, self.files, self.taken, self.done = limit, files, 0, 0
+        self.lock = threading.Lock()
 
-    clips: dict[str, np.ndarray]
-    skipped: tuple[str, ...]
+    def take(self, size: int) -> None:
+        """Raises TooMuchMemory beyond the limit."""
+        with self.lock:
+            self.taken += size
+            if self.taken > self.limit:
+                raise TooMuchMemory(
+                    f"decoded frames take more than max_bytes = {_readable(self.limit)} after {self.done} of "
+                    f"{self.files} files; set max_frames or fps, choose a smaller size, or raise max_bytes"
+                )
+
+    def finish_file(self) -> None:
+        """Counts a file as done, for the message."""
+        with self.lock:
+            self.done += 1
 
 
 def parent_name(path: Path) -> str:
@@ -86,10 +72,13 @@ def load_folder(
     max_bytes: int = 8 * 2**30,
     cache: str | os.PathLike[str] | None = None,
 ) -> ArrayClips:
-    """Reads every video under `folder`, sub-folders included.
+    """Reads every video under `folder`, sub-folders and links included; hidden files are left out.
+
+    A file that is damaged in places gives a clip for each whole piece, named as in `recycle_jax.data.parts`. What
+    is missing, repeated or uneven is said in warnings, and stands in `skipped` of the source where frames are missing.
 
     Args:
-        folder: where the files lie.
+        folder: where the files lie, or one file.
         rule: size, crop and frame rate.
         domain: absolute path of a file to the name of its domain.
         seed, stride, min_frames: as in `ArrayClips`.
@@ -102,162 +91,159 @@ def load_folder(
             no clip as long as `min_frames`.
         ImportError: PyAV is missing, with the command that installs it.
     """
-    root = Path(folder).expanduser().absolute()
-    files = find_videos(root)
-    names = [file.relative_to(root).as_posix() for file in files]
-    kept = (default_cache() if cache is None else Path(cache)) / f"{_fingerprint(files, names, rule)}.npz"
-    decoded = _read_cache(kept)
-    if decoded is None:
-        decoded = _decode_all(files, names, rule, max_bytes)
-        _require_few_bad(decoded, len(files), max_bad_fraction, root)
-        _write_cache(kept, decoded)
-    _require_few_bad(decoded, len(files), max_bad_fraction, root)
-    return from_arrays(
-        list(decoded.clips.values()),
-        names=list(decoded.clips),
-        domains=[domain(root / name) for name in decoded.clips],
-        seed=seed,
-        stride=stride,
-        min_frames=min_frames,
-        skipped=decoded.skipped,
-    )
+    found = find_videos(folder)
+    kept = (default_cache() if cache is None else Path(cache).expanduser()) / f"{fingerprint(found, rule)}.npz"
+    files = read_cache(kept)
+    fresh = files is None
+    files = _decode_all(found, rule, max_bytes) if files is None else files
+    bad = [*(file.failure for file in files if file.failure), *found.problems]
+    _require_few_bad(bad, len(files) + len(found.problems), max_bad_fraction, found.root)
+    if fresh:
+        write_cache(kept, files)
+    _require_memory(files, max_bytes)
+    return _source(found, files, bad, rule, domain, seed=seed, stride=stride, min_frames=min_frames)
 
 
-def find_videos(folder: str | os.PathLike[str]) -> list[Path]:
-    """Returns the video files under `folder` in order of name.
+def decode_file(path: str | os.PathLike[str], rule: FrameRule, budget: Budget | None = None) -> DecodedFile:
+    """Returns what can be read of one file, by `rule`.
 
     Raises:
-        ValueError: there is no such folder, or no video in it.
+        ValueError: nothing can be read, with the reason; TooMuchMemory beyond the budget.
     """
-    root = Path(folder)
-    if not root.is_dir():
-        raise ValueError(f"{root} is not a folder; name the folder that holds the video files")
-    files = sorted(file for file in root.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
-    if not files:
-        raise ValueError(f"no video in {root} or below; files must end in {', '.join(SUFFIXES)}")
-    return files
+    pieces, gaps, times = list[np.ndarray](), list[str](), list[float]()
+    left = rule.max_frames
+    for pictures in _pieces(read_frames(path), gaps):
+        frames = at_rate(filtered(_timed(pictures, times)), rule.fps)
+        piece = _stacked((_fitted(path, frame, rule) for frame in itertools.islice(frames, left)), rule, budget)
+        if len(piece):
+            pieces.append(piece)
+        left = None if left is None else left - len(piece)
+        if left == 0:
+            break
+    return DecodedFile(pieces=tuple(pieces), gaps=tuple(f"{os.fspath(path)}: {gap}" for gap in gaps), pace=pace(times))
 
 
 def decode_clip(path: str | os.PathLike[str], rule: FrameRule) -> np.ndarray:
     """Returns one file's frames by `rule`, uint8 `[t, height, width, 3]`.
 
     Raises:
-        ValueError: the file cannot be decoded to its end, with the reason.
+        ValueError: the file cannot be decoded from its first frame to its last one without a gap, with the reason.
     """
-    frames = itertools.islice(_every(video_frames(path), rule.fps), rule.max_frames)
-    return np.stack([_fit(frame, rule) for frame in frames])
+    file = decode_file(path, rule)
+    if file.gaps:
+        raise ValueError("; ".join(file.gaps))
+    return file.pieces[0]
 
 
-def resize_clip(clip: np.ndarray, rule: FrameRule) -> np.ndarray:
-    """Returns a uint8 clip `[t, h, w, c]` of 1 or 3 channels at the size of `rule`; its `fps` is not used."""
-    av, kind = import_av(), "gray" if clip.shape[-1] == 1 else "rgb24"
-    frames = clip[: rule.max_frames]
-    planes = frames[..., 0] if kind == "gray" else frames
-    pictures = [
-        _fit(av.VideoFrame.from_ndarray(np.ascontiguousarray(plane), format=kind), rule, kind) for plane in planes
-    ]
-    return np.stack(pictures).reshape(len(frames), rule.height, rule.width, clip.shape[-1])
+def _pieces(items: Iterable[Picture | Gap], gaps: list[str]) -> Iterator[Iterator[Picture]]:
+    """Yields the runs of pictures without a gap; notes what lies between."""
+    for is_gap, run in itertools.groupby(items, key=lambda item: isinstance(item, Gap)):
+        if is_gap:
+            gaps.extend(item.reason for item in run if isinstance(item, Gap))
+        else:
+            yield (item for item in run if isinstance(item, Picture))
 
 
-def default_cache() -> Path:
-    """Returns where decoded frames are kept: `recycle_jax` in the user's cache directory."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "recycle_jax"
+def _timed(pictures: Iterable[Picture], times: list[float]) -> Iterator[Picture]:
+    for picture in pictures:
+        times.append(picture.time)
+        yield picture
 
 
-def _every(frames: Iterator[Any], fps: float | int | None) -> Iterator[Any]:
-    """Yields the first frame at or after each multiple of 1 / fps."""
-    due = -math.inf
+def _fitted(path: str | os.PathLike[str], picture: Picture, rule: FrameRule) -> np.ndarray:
+    try:
+        return fit(picture, rule)
+    except ValueError as error:
+        raise ValueError(f"{os.fspath(path)}: {error}") from error
+
+
+def _stacked(frames: Iterable[np.ndarray], rule: FrameRule, budget: Budget | None) -> np.ndarray:
+    # One growing buffer: a list that is stacked at the end would take the memory twice.
+    buffer = bytearray()
     for frame in frames:
-        time = frame.time or 0.0
-        if fps is None:
-            yield frame
-        elif time >= due - 1e-6:
-            yield frame
-            due = (math.floor(time * fps + 1e-6) + 1) / fps
+        if budget is not None:
+            budget.take(frame.nbytes)
+        buffer += frame.tobytes()
+    return np.frombuffer(buffer, np.uint8).reshape(-1, rule.height, rule.width, 3)
 
 
-def _fit(frame: Any, rule: FrameRule, kind: str = "rgb24") -> np.ndarray:
-    height, width, turns = rule.height, rule.width, round(frame.rotation / 90) % 4
-    if turns % 2:
-        height, width = width, height
-    rows, columns = height, width
-    if rule.crop:
-        factor = max(height / frame.height, width / frame.width)
-        rows, columns = max(height, round(frame.height * factor)), max(width, round(frame.width * factor))
-    small = frame.reformat(width=columns, height=rows, format=kind, interpolation="AREA").to_ndarray()
-    top, left = (rows - height) // 2, (columns - width) // 2
-    return np.ascontiguousarray(np.rot90(small[top : top + height, left : left + width], turns))
-
-
-def _decode_all(files: Sequence[Path], names: Sequence[str], rule: FrameRule, max_bytes: int) -> Decoded:
+def _decode_all(found: Found, rule: FrameRule, max_bytes: int) -> list[DecodedFile]:
     import_av()
-    clips, skipped, total = {}, [], 0
+    budget = Budget(max_bytes, len(found.files))
     pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1)
     try:
-        results = pool.map(lambda file: _decode_or_reason(file, rule), files)
-        for name, result in zip(names, track(results, "decoding video", len(files)), strict=True):
-            if isinstance(result, str):
-                skipped.append(result)
-                continue
-            clips[name], total = result, total + result.nbytes
-            _require_memory(total, max_bytes, len(clips), len(files))
+        results = pool.map(functools.partial(_decode_or_reason, rule=rule, budget=budget), found.files)
+        return list(track(results, "decoding video", len(found.files)))
     finally:
         pool.shutdown(cancel_futures=True)
-    return Decoded(clips=clips, skipped=tuple(skipped))
 
 
-def _decode_or_reason(file: Path, rule: FrameRule) -> np.ndarray | str:
+def _decode_or_reason(file: Path, rule: FrameRule, budget: Budget) -> DecodedFile:
     try:
-        return decode_clip(file, rule)
+        return decode_file(file, rule, budget)
+    except TooMuchMemory:
+        raise
     except (ValueError, OSError) as error:
-        return str(error)
+        return DecodedFile(failure=str(error))
+    finally:
+        budget.finish_file()
 
 
-def _require_memory(total: int, max_bytes: int, done: int, files: int) -> None:
-    if total > max_bytes:
-        raise ValueError(
-            f"decoded frames take more than max_bytes = {max_bytes / 2**30:.2f} GiB after {done} of {files} "
-            f"files; set max_frames or fps, choose a smaller size, or raise max_bytes"
-        )
+def _source(
+    found: Found,
+    files: Sequence[DecodedFile],
+    bad: Sequence[str],
+    rule: FrameRule,
+    domain: Callable[[Path], str],
+    **settings: Any,
+) -> ArrayClips:
+    clips, domains = dict[str, np.ndarray](), list[str]()
+    for path, file in zip(found.files, files, strict=True):
+        start = 0
+        for piece in file.pieces:
+            whole, stop = len(file.pieces) == 1, start + len(piece)
+            clips[found.name(path) if whole else part_name(found.name(path), start, stop)] = piece
+            domains.append(domain(path))
+            start = stop
+    gaps = [gap for file in files for gap in file.gaps]
+    _warn_of_gaps(gaps, found)
+    paces = {found.name(path): file.pace for path, file in zip(found.files, files, strict=True)}
+    for note in pace_notes(paces, rule.fps):
+        warnings.warn(f"{found.root}: {note}", stacklevel=4)
+    return from_arrays(
+        list(clips.values()), names=list(clips), domains=domains, skipped=[*bad, *gaps, *found.repeats], **settings
+    )
 
 
-def _require_few_bad(decoded: Decoded, files: int, limit: float, root: Path) -> None:
-    bad = len(decoded.skipped)
+def _warn_of_gaps(gaps: Sequence[str], found: Found) -> None:
+    if gaps:
+        message = f"{len(gaps)} places in files of {found.root} are left out; no window crosses them"
+        warnings.warn(f"{message}:\n  {_listed(gaps)}", stacklevel=4)
+    if found.repeats:
+        message = f"{len(found.repeats)} links are read once, under the other name"
+        warnings.warn(f"{message}:\n  {_listed(found.repeats)}", stacklevel=4)
+
+
+def _require_memory(files: Sequence[DecodedFile], max_bytes: int) -> None:
+    Budget(max_bytes, len(files)).take(sum(piece.nbytes for file in files for piece in file.pieces))
+
+
+def _require_few_bad(bad: Sequence[str], files: int, limit: float, root: Path) -> None:
     if not bad:
         return
-    listed = "\n  ".join(decoded.skipped[:10]) + (f"\n  and {bad - 10} more" if bad > 10 else "")
-    message = f"{bad} of {files} files in {root} cannot be read:\n  {listed}"
-    if bad > limit * files:
+    message = f"{len(bad)} of {files} files in {root} cannot be read:\n  {_listed(bad)}"
+    if len(bad) > limit * files:
         raise ValueError(f"{message}\nat most {limit:.0%} may be bad: repair or remove them, or raise max_bad_fraction")
     warnings.warn(f"{message}\nthey are left out", stacklevel=3)
 
 
-def _fingerprint(files: Sequence[Path], names: Sequence[str], rule: FrameRule) -> str:
-    stats = [
-        (name, stat.st_size, stat.st_mtime_ns) for name, stat in zip(names, (f.stat() for f in files), strict=True)
-    ]
-    text = json.dumps([CACHE_VERSION, dataclasses.asdict(rule), stats])
-    return hashlib.sha256(text.encode()).hexdigest()[:24]
+def _listed(lines: Sequence[str]) -> str:
+    return "\n  ".join(lines[:10]) + (f"\n  and {len(lines) - 10} more" if len(lines) > 10 else "")
 
 
-def _read_cache(path: Path) -> Decoded | None:
-    if not path.exists():
-        return None
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            names, skipped = stored["names"].tolist(), stored["skipped"].tolist()
-            clips = {name: stored[f"clip{index}"] for index, name in enumerate(names)}
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        warnings.warn(f"the cache {path} cannot be read ({error}); decoding again", stacklevel=3)
-        return None
-    return Decoded(clips=clips, skipped=tuple(skipped))
+def _readable(size: int) -> str:
+    unit = next((unit for unit in ("GiB", "MiB", "KiB") if size >= UNITS[unit]), "bytes")
+    return f"{size / UNITS.get(unit, 1):.4g} {unit}"
 
 
-def _write_cache(path: Path, decoded: Decoded) -> None:
-    arrays = {f"clip{index}": clip for index, clip in enumerate(decoded.clips.values())}
-    try:
-        with replacing(path) as temporary:
-            names, skipped = np.array(list(decoded.clips), str), np.array(decoded.skipped, str)
-            np.savez(temporary, allow_pickle=False, names=names, skipped=skipped, **arrays)
-    except OSError as error:
-        warnings.warn(f"{error}; the next run decodes again", stacklevel=3)
+UNITS = {"GiB": 2**30, "MiB": 2**20, "KiB": 2**10}

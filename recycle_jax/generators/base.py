@@ -123,14 +123,31 @@ class KeepsAnchors(Protocol):
     def anchors(self) -> int: ...
 
 
+@runtime_checkable
+class SaysDeterministic(Protocol):
+    """A generator that says whether what it makes follows from the history alone.
+
+    Attributes:
+        is_deterministic: True, False, or None where a wrapper cannot tell.
+    """
+
+    @property
+    def is_deterministic(self) -> bool | None: ...
+
+
+def said_deterministic(generator: Generator) -> bool | None:
+    """What the generator says of itself, None where it says nothing."""
+    return generator.is_deterministic if isinstance(generator, SaysDeterministic) else None
+
+
 def anchors_of(generator: Generator) -> int:
     """How many frames at the head of the generator's context stay; 0 for most."""
     return generator.anchors if isinstance(generator, KeepsAnchors) else 0
 
 
 def slide(context: Frames, chunk: Frames) -> Frames:
-    """Drops the oldest frames of a context and appends a chunk."""
-    return jnp.concatenate([context, chunk], axis=1)[:, -context.shape[1] :]
+    """Drops the oldest frames of a context and appends a chunk; the context keeps its dtype, as a carry must."""
+    return jnp.concatenate([context, chunk.astype(context.dtype)], axis=1)[:, -context.shape[1] :]
 
 
 def split_clip(clip: Frames, context_frames: int, chunk_frames: int) -> tuple[Frames, Frames]:

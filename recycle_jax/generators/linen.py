@@ -1,6 +1,6 @@
 """Your own Flax Linen module in a generator; `generators.adapt` says what a call is, and has NNX and plain functions.
 
-network = linen_network(MyUNet(), from_context, jnp.zeros((1, 2, 64, 64, 3)))
+network = from_linen(MyUNet(), jnp.zeros((1, 2, 64, 64, 3)))
 generator = Predictor(network=network, context_frames=2)
 """
 
@@ -13,18 +13,19 @@ from flax import errors
 from flax import linen as nn
 from jax import Array
 
-from recycle_jax.generators.adapt import function_network
-from recycle_jax.models.base import Network
+from recycle_jax.generators.adapt import from_function, plain_call
+from recycle_jax.models.base import Network, remembers_source
 from recycle_jax.typing import Params, PRNGKey
 
 
-def linen_network(module: nn.Module, call: Callable[..., Array], *inputs: Any) -> Network:
+@remembers_source
+def from_linen(module: nn.Module, *inputs: Any, call: Callable[..., Array] = plain_call) -> Network:
     """A network of your own Linen module.
 
     Args:
         module: with a `__call__`, parameters and nothing else.
-        call: how it is used, see `generators.adapt`.
         inputs: what the call hands to the module, arrays or `jax.ShapeDtypeStruct`; only shapes and dtypes matter.
+        call: how it is used, see `generators.adapt`.
 
     Raises:
         ValueError: if the module keeps anything but parameters, or needs random numbers in a forward pass.
@@ -45,7 +46,7 @@ def linen_network(module: nn.Module, call: Callable[..., Array], *inputs: Any) -
     def apply(params: Params, *given: Any) -> Any:
         return module.apply({"params": params}, *given)
 
-    return function_network(apply, jax.jit(init), call)
+    return from_function(apply, jax.jit(init), call)
 
 
 def _refusal(module: nn.Module, what: str) -> ValueError:

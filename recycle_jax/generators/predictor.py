@@ -42,6 +42,11 @@ class Predictor:
         """A chunk is one call."""
         return 1
 
+    @property
+    def is_deterministic(self) -> bool:
+        """Nothing is drawn."""
+        return True
+
     def init(self, key: PRNGKey) -> Params:
         """Fresh parameters."""
         return self.network.init(key)
@@ -72,5 +77,5 @@ class Predictor:
     def step(self, params: Params, carry: Frames, keys: RowKeys, condition: PyTree) -> tuple[Frames, Frames]:
         """One chunk, and the context slid on by it."""
         level = jnp.zeros(keys.shape[0], carry.dtype)
-        chunk = self.network.apply(params, carry, level, condition)
+        chunk = self.network.apply(params, carry, level, condition).astype(carry.dtype)
         return slide(carry, chunk), chunk

@@ -77,6 +77,11 @@ class RectifiedFlow:
         """A chunk is one call an Euler step."""
         return self.steps
 
+    @property
+    def is_deterministic(self) -> bool:
+        """At temperature 0 only."""
+        return self.temperature == 0.0
+
     def init(self, key: PRNGKey) -> Params:
         """Fresh parameters."""
         return self.network.init(key)
@@ -111,9 +116,14 @@ class RectifiedFlow:
         return context
 
     def step(self, params: Params, carry: Frames, keys: RowKeys, condition: PyTree) -> tuple[Frames, Frames]:
-        """Samples one chunk with `steps` Euler steps from fresh noise of the temperature's strength."""
+        """Samples one chunk with `steps` Euler steps from fresh noise of the temperature's strength.
+
+        In float32, as in training; the chunk has the context's dtype.
+        """
         noise = self.temperature * rng.normal_rows(keys, (self.chunk_frames, *carry.shape[2:]))
-        chunk = self._solved(params, noise, fm.euler_schedule(self.steps, self.shift), carry, condition)
+        seen = carry.astype(noise.dtype)
+        made = self._solved(params, noise, fm.euler_schedule(self.steps, self.shift), seen, condition)
+        chunk = made.astype(carry.dtype)
         return slide(carry, chunk), chunk
 
     def denoise(self, params: Params, x_sigma: Frames, sigma: Rows, context: Frames, condition: PyTree) -> Frames:
@@ -152,4 +162,4 @@ class RectifiedFlow:
         raw = self.network.apply(params, x, sigma, context, level, condition)
         remedy = "build the network for the chunk_frames of the generator and the frames of the clips"
         require_same_shape("the network's output", raw, "the noisy chunk", x, remedy)
-        return self.head(raw, x, sigma)
+        return self.head(raw.astype(x.dtype), x, sigma)

@@ -8,20 +8,23 @@ at temperature 0, x the real one and c_last the context's newest frame,
 over real clips: the share of what changes that the flow's best guess misses. Measured after teacher forcing: .06 to .15
 in simulated worlds whose next frame follows from the context, 1.6 to 2.4 in video of a robot's arm, which a small
 network foretells worse than a still picture does. So none of the temperature below one half, and all of it above: in
-simulated worlds rollouts last longer at 0 than at .5 (`experiments/NOTES.md`, "When recycling begins").
+simulated worlds rollouts last longer at 0 than at .5 (`docs/lab_notes`, "When recycling begins").
 """
 
 import dataclasses
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.sharding import Mesh
 
 from recycle_jax.batch import Batch
-from recycle_jax.generators.base import Generator, split_clip
-from recycle_jax.generators.predictor import Predictor
+from recycle_jax.generators.base import Generator, mean_square, said_deterministic, split_clip
 from recycle_jax.generators.rectified_flow import RectifiedFlow
-from recycle_jax.generators.wrapper import Wrapper
-from recycle_jax.typing import Params, Scalar
+from recycle_jax.rng import row_keys
+from recycle_jax.sharding import fetch, make_mesh, split_over_devices
+from recycle_jax.typing import Params, PRNGKey, Rows, Scalar
 
 
 def unexplained_variance(flow: RectifiedFlow, params: Params, batch: Batch) -> Scalar:
@@ -30,16 +33,27 @@ def unexplained_variance(flow: RectifiedFlow, params: Params, batch: Batch) -> S
     Raises:
         ValueError: if clips are shorter than a context and a chunk.
     """
+    missed, changed = (rows.mean() for rows in _missed_and_changed(flow, params, batch))
+    return missed / jnp.maximum(changed, jnp.finfo(changed.dtype).tiny)
+
+
+def _missed_and_changed(flow: RectifiedFlow, params: Params, batch: Batch) -> tuple[Rows, Rows]:
+    """Numerator and denominator of equation (1), row by row."""
     context, chunk = split_clip(batch.clip, flow.context_frames, flow.chunk_frames)
     cold = dataclasses.replace(flow, temperature=0.0)
     keys = jax.random.split(jax.random.key(0), len(context))  # drawn from, and multiplied by 0
     guess = cold.step(params, cold.begin(params, context, batch.condition), keys, batch.condition)[1]
-    missed, changed = (jnp.mean(jnp.square(chunk - other)) for other in (guess, context[:, -1:]))
-    return missed / jnp.maximum(changed, jnp.finfo(changed.dtype).tiny)
+    return mean_square(chunk - guess), mean_square(chunk - context[:, -1:])
 
 
 def choose_temperature(
-    flow: RectifiedFlow, params: Params, batch: Batch, *, temperature: float = 0.0, below: float = 0.5
+    flow: RectifiedFlow,
+    params: Params,
+    batch: Batch,
+    *,
+    temperature: float = 0.0,
+    below: float = 0.5,
+    mesh: Mesh | None = None,
 ) -> RectifiedFlow:
     """The flow at `temperature` where less than the share `below` of what changes is unexplained, else as it is.
 
@@ -51,18 +65,44 @@ def choose_temperature(
         batch: real clips, of a context and a chunk at least.
         temperature: the lower one.
         below: see (1).
+        mesh: where to decide, None for all devices.
     """
-    if float(jax.jit(unexplained_variance, static_argnums=0)(flow, params, batch)) >= below:
+    each = split_over_devices(
+        lambda params, batch, key, first: _missed_and_changed(flow, params, batch),
+        make_mesh() if mesh is None else mesh,
+    )
+    missed, changed = (float(rows.mean()) for rows in fetch(each(params, batch, jax.random.key(0))))
+    if missed >= below * max(changed, float(np.finfo(np.float32).tiny)):
         return flow
     return dataclasses.replace(flow, temperature=temperature)
 
 
-def is_deterministic(generator: Generator) -> bool:
-    """Whether what it makes follows from the history alone: a `Predictor`, or anything with a `temperature` of 0.
+def is_deterministic(
+    generator: Generator, params: Params | None = None, batch: Batch | None = None, mesh: Mesh | None = None
+) -> bool:
+    """Whether what the generator makes follows from the history alone, by its `is_deterministic`.
 
-    Wrappers are looked through, noise that they add to the history with them; a generator of another kind that does not
-    say its temperature is taken to draw.
+    One that does not say is asked for a chunk twice, with different keys, and is deterministic where both are the same
+    to the bit. Without parameters and clips to ask with it is taken to draw.
+
+    Args:
+        generator: of any kind.
+        params: its parameters.
+        batch: real clips, of a context at least.
+        mesh: where to ask, None for all devices.
     """
-    while isinstance(generator, Wrapper):
-        generator = generator.inner
-    return isinstance(generator, Predictor) or getattr(generator, "temperature", 1.0) == 0.0
+    said = said_deterministic(generator)
+    if said is not None or params is None or batch is None:
+        return bool(said)
+
+    def same(params: Params, batch: Batch, key: PRNGKey, first: Array) -> Array:
+        context = batch.clip[:, : generator.context_frames]
+
+        def chunk(stream: int) -> Array:
+            keys = row_keys(jax.random.fold_in(key, stream), context.shape[0], first)
+            return generator.step(params, generator.begin(params, context, batch.condition), keys, batch.condition)[1]
+
+        return jnp.all(chunk(0) == chunk(1), axis=(1, 2, 3, 4))
+
+    asked = split_over_devices(same, make_mesh() if mesh is None else mesh)
+    return bool(np.all(fetch(asked(params, batch, jax.random.key(0)))))

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from recycle_jax.generators.base import Example, Fit, Generator, Levels
+from recycle_jax.generators.base import Example, Fit, Generator, Levels, said_deterministic
 from recycle_jax.typing import Frames, Params, PRNGKey, PyTree, RowKeys, Sigma
 
 
@@ -31,6 +31,11 @@ class Wrapper:
     def calls_per_step(self) -> int:
         """The inner generator's."""
         return self.inner.calls_per_step
+
+    @property
+    def is_deterministic(self) -> bool | None:
+        """The inner generator's; noise that a wrapper adds to the history does not count."""
+        return said_deterministic(self.inner)
 
     def init(self, key: PRNGKey) -> Params:
         """The inner generator's parameters."""

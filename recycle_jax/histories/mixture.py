@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from recycle_jax.batch import Batch
 from recycle_jax.generators.base import Generator
-from recycle_jax.histories.base import Aux, Calls, Drawn, ExamplePolicy
+from recycle_jax.histories.base import Aux, Calls, Drawn, ExamplePolicy, HistoryPolicy
 from recycle_jax.histories.memories import Memories
 from recycle_jax.typing import Params, PRNGKey, PyTree, RowKeys, Scalar
 
@@ -90,6 +90,14 @@ class Mixture(ExamplePolicy):
             bank = bank.after(i, memory) if isinstance(bank, Memories) else memory
             first += rows
         return bank
+
+
+def period_of(policy: HistoryPolicy) -> int:
+    """Rows after which the sharing of a batch repeats: a mixture's, also inside of other policies; else 1."""
+    if isinstance(policy, Mixture):
+        return policy.period
+    inner = getattr(policy, "inner", None)
+    return 1 if inner is None else period_of(inner)
 
 
 def _memory(bank: PyTree, part: int) -> PyTree:

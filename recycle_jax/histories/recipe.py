@@ -13,7 +13,7 @@ then and afterwards, where the next frame follows from the context (`generators.
 jitter, and jitter in a history is a speed that walks, which no target can mend. It needs clips, and no simulator and no
 other network.
 A generator that is not trained yet is first trained by teacher forcing, for half of the updates that it would have had;
-what that leaves is spent on recycling (`experiments/NOTES.md`, "When recycling begins, and how cold"), both at a rate
+what that leaves is spent on recycling (`docs/lab_notes`, "When recycling begins, and how cold"), both at a rate
 at which speeds are learned by then ("The rate at which recycling learns", "What lasts does not remember").
 `recycle()` gives settings, reference, temperature and rate together; `training.phases` runs them.
 """
@@ -21,9 +21,11 @@ at which speeds are learned by then ("The rate at which recycling learns", "What
 import dataclasses
 from fractions import Fraction
 
+from jax.sharding import Mesh
+
 from recycle_jax.batch import Batch
 from recycle_jax.errors.bank.bank import AnySlot, ErrorBank
-from recycle_jax.errors.bank.capacity import in_a_shard
+from recycle_jax.errors.bank.capacity import in_a_shard, logical_shards
 from recycle_jax.errors.bank.draws import DrawRule
 from recycle_jax.errors.bank.replacement import Replacement, Ring
 from recycle_jax.errors.rollout.harvest import Harvest
@@ -55,7 +57,8 @@ class Recycling:
         harvest_every: updates between harvests.
         harvest_steps: generator steps of every chain in a harvest.
         capacity: cases the bank holds, over all shards.
-        shards: logical shards of the bank, a multiple of the number of devices.
+        shards: logical shards of the bank, a multiple of the number of devices; None for as many as make draws the same
+            on 1, 2, 4 and 8 devices: 8, or fewer where batch, chains or capacity are small (`in_shards`).
         replay_fraction: share of the rows that are banked cases, the others are real clips: a fraction of at most 16
             rows, such as 1/2 or 3/4, by whose denominator the rows of each device must be divisible.
         noise: white noise up to this standard deviation on every history, its level told to the network; 0 for none.
@@ -80,7 +83,7 @@ class Recycling:
     harvest_every: int = 20
     harvest_steps: int = 4
     capacity: int = 2048
-    shards: int = 1
+    shards: int | None = None
     replay_fraction: float = 0.5
     noise: float = 0.03
     repair_prob: float = 0.0
@@ -98,19 +101,31 @@ class Recycling:
                 f"rows: use {min(max(nearest, Fraction(0)), Fraction(1))}"
             )
 
-    def harvest(self, generator: Generator) -> Harvest:
-        """What rolls out and compares."""
-        max_displacement_px = self.max_displacement_px if is_deterministic(generator) else None
+    def in_shards(self, rows: int, devices: int) -> "Recycling":
+        """These settings with a number of shards.
+
+        Args:
+            rows: of a batch that read and write the bank, on all devices together.
+            devices: how many.
+        """
+        if self.shards is not None:
+            return self
+        return dataclasses.replace(self, shards=logical_shards(devices, rows, self.chains, self.capacity))
+
+    def harvest(self, generator: Generator, deterministic: bool | None = None) -> Harvest:
+        """What rolls out and compares; `deterministic` where it is known, else what the generator says of itself."""
+        known = is_deterministic(generator) if deterministic is None else deterministic
+        max_displacement_px = self.max_displacement_px if known else None
         return Harvest(generator=generator, max_age=self.max_age, max_displacement_px=max_displacement_px)
 
     def bank(self) -> ErrorBank:
-        """The bank: one slot, a ring.
+        """The bank: one slot, a ring; one shard where their number is still open.
 
         Raises:
             ValueError: if the capacity cannot be shared out evenly.
         """
-        capacity = in_a_shard(self.capacity, self.shards)
-        return ErrorBank(shards=self.shards, capacity=capacity, replacement=self.replacement)
+        shards = self.shards or 1
+        return ErrorBank(shards=shards, capacity=in_a_shard(self.capacity, shards), replacement=self.replacement)
 
     def policy(self, bank: ErrorBank, generator: Generator) -> ExamplePolicy:
         """Clean and banked history, row by row."""
@@ -145,17 +160,18 @@ class Recipe:
     temperature: float = 1.0
     learning_rate: float = 1e-3
 
-    def generator(self, generator: Generator, params: Params, batch: Batch) -> Generator:
+    def generator(self, generator: Generator, params: Params, batch: Batch, mesh: Mesh | None = None) -> Generator:
         """Who is recycled and rolled out: a `RectifiedFlow` at the temperature where right, others as they are.
 
         Args:
             generator: as it was trained.
             params: its parameters after teacher forcing.
             batch: real clips by which `generators.temperature.choose_temperature` decides.
+            mesh: where it decides, None for all devices.
         """
         if not isinstance(generator, RectifiedFlow):
             return generator
-        return choose_temperature(generator, params, batch, temperature=self.temperature)
+        return choose_temperature(generator, params, batch, temperature=self.temperature, mesh=mesh)
 
 
 def recycle(

@@ -2,7 +2,9 @@
 
 One directory a step, `checkpoints/step_00000120`, written by Orbax under a temporary name and renamed when it
 is complete: a directory with a step's name is a whole checkpoint, anything else is ignored. A step that is
-saved again has its old directory set aside until the new one is whole. Saving returns after the last byte is
+saved again has its old directory set aside until the new one is whole. In a bucket, where nothing can be renamed,
+Orbax writes under the final name and marks a whole checkpoint by a file in it; a step that is saved again is written
+beside the old one. One process writes to a directory at a time (`io.lock`). Saving returns after the last byte is
 written, so the arrays may be donated right after it. Typed random keys are stored as the integers under them;
 arrays without elements, which Orbax refuses, are left out and made again from the target.
 """
@@ -21,9 +23,13 @@ from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as orbax
 
 from recycle_jax.io.files import explaining
+from recycle_jax.io.lock import require_mine
+from recycle_jax.io.paths import as_path, is_remote, make_directory, remove_tree
 from recycle_jax.typing import PyTree
 
 STEP_NAME = re.compile(r"step_(\d{8,})(\.replaced)?")
+COMMITTED = "commit_success.txt"
+"""What Orbax writes last into a checkpoint in a bucket."""
 
 
 def save(directory: str | os.PathLike[str], step: int, state: PyTree, *, keep: int = 3) -> Path:
@@ -39,18 +45,24 @@ def save(directory: str | os.PathLike[str], step: int, state: PyTree, *, keep: i
         ValueError: a negative step, `keep` below 1, nothing to save.
         OSError: unwritable directory or not enough room, found before a byte is written where possible; the
             earlier checkpoints are kept.
+        InUse: another process saves its checkpoints there.
     """
     if step < 0 or keep < 1:
         raise ValueError(f"step is {step}, keep is {keep}; step must be at least 0 and keep at least 1")
-    root = Path(directory).absolute()
+    root = _root(directory)
     stored = _stored(state)
     with explaining(root):
-        root.mkdir(parents=True, exist_ok=True)
+        make_directory(root)
+        if jax.process_index() == 0:
+            require_mine(root)
         _remove_unfinished(root)
-        _require_room(root, _bytes(stored))
-        _write(root, step, stored)
+        if is_remote(root):
+            path = _write_beside(root, step, stored)
+        else:
+            _require_room(root, _bytes(stored))
+            path = _write(root, step, stored)
     _prune(root, keep)
-    return _path(root, step)
+    return path
 
 
 def restore(directory: str | os.PathLike[str], target: PyTree, *, step: int | None = None) -> tuple[int, PyTree]:
@@ -67,7 +79,7 @@ def restore(directory: str | os.PathLike[str], target: PyTree, *, step: int | No
         FileNotFoundError: no such checkpoint, naming those that exist.
         ValueError: the checkpoint does not fit the target, naming each leaf and both shapes.
     """
-    root = Path(directory).absolute()
+    root = _root(directory)
     there = _checkpoints(root)
     chosen = max(there, default=None) if step is None else step
     if chosen is None or chosen not in there:
@@ -80,12 +92,17 @@ def restore(directory: str | os.PathLike[str], target: PyTree, *, step: int | No
 
 def steps(directory: str | os.PathLike[str]) -> list[int]:
     """Returns the steps of the complete checkpoints, oldest first."""
-    return sorted(_checkpoints(Path(directory)))
+    return sorted(_checkpoints(_root(directory)))
 
 
 def latest_step(directory: str | os.PathLike[str]) -> int | None:
     """Returns the step of the newest complete checkpoint, None if there is none."""
     return max(steps(directory), default=None)
+
+
+def _root(directory: str | os.PathLike[str]) -> Path:
+    root = as_path(directory)
+    return root if is_remote(root) else root.absolute()
 
 
 def _path(root: Path, step: int) -> Path:
@@ -98,12 +115,21 @@ def _aside(root: Path, step: int) -> Path:
 
 def _checkpoints(root: Path) -> dict[int, Path]:
     """Returns the complete checkpoint of each step; one set aside counts while its successor is not there."""
-    entries = sorted((entry for entry in root.iterdir() if entry.is_dir()), reverse=True) if root.is_dir() else []
+    named = [(entry, name) for entry in _entries(root) if (name := STEP_NAME.fullmatch(entry.name))]
     # In falling order of names a step's own directory comes after the one set aside, and wins.
-    return {int(name[1]): entry for entry in entries if (name := STEP_NAME.fullmatch(entry.name))}
+    named = sorted((pair for pair in named if _is_whole(pair[0])), key=lambda pair: pair[0].name, reverse=True)
+    return {int(name[1]): entry for entry, name in named}
 
 
-def _write(root: Path, step: int, stored: PyTree) -> None:
+def _entries(root: Path) -> list[Path]:
+    return [entry for entry in root.iterdir() if entry.is_dir()] if root.is_dir() else []
+
+
+def _is_whole(entry: Path) -> bool:
+    return not is_remote(entry) or (entry / COMMITTED).exists()
+
+
+def _write(root: Path, step: int, stored: PyTree) -> Path:
     final, aside = _path(root, step), _aside(root, step)
     if jax.process_index() == 0 and final.exists():
         shutil.rmtree(aside, ignore_errors=True)
@@ -119,6 +145,23 @@ def _write(root: Path, step: int, stored: PyTree) -> None:
         raise
     if jax.process_index() == 0:
         shutil.rmtree(aside, ignore_errors=True)
+    return final
+
+
+def _write_beside(root: Path, step: int, stored: PyTree) -> Path:
+    """In a bucket: writes under whichever of a step's two names is free, then removes the other."""
+    names = (_path(root, step), _aside(root, step))
+    old = _checkpoints(root).get(step)
+    # Every host must see the old checkpoint before the first one removes it.
+    _wait_for_all(f"checkpoint {step} may be written")
+    final = names[1] if old == names[0] else names[0]
+    if jax.process_index() == 0:
+        remove_tree(final, missing_ok=True)
+    _wait_for_all(f"checkpoint {step} has a free name")
+    orbax.save(final, stored)
+    if jax.process_index() == 0 and old is not None:
+        _remove(old)
+    return final
 
 
 def _wait_for_all(what: str) -> None:
@@ -213,11 +256,22 @@ def _shape_name(leaf: Any) -> str:
 
 def _remove_unfinished(root: Path) -> None:
     if jax.process_index() == 0:
-        for entry in root.glob("step_*.orbax-checkpoint-tmp*"):
-            shutil.rmtree(entry, ignore_errors=True)
+        for entry in _entries(root):
+            unfinished = ".orbax-checkpoint-tmp" in entry.name or not _is_whole(entry)
+            if entry.name.startswith("step_") and unfinished:
+                remove_tree(entry, missing_ok=True)
 
 
 def _prune(root: Path, keep: int) -> None:
     if jax.process_index() == 0:
         for step in steps(root)[:-keep]:
-            shutil.rmtree(_checkpoints(root)[step])
+            _remove(_checkpoints(root)[step])
+
+
+def _remove(checkpoint: Path) -> None:
+    """Takes a checkpoint's name or mark away first, so that one half removed is not taken for a whole one."""
+    if is_remote(checkpoint):
+        (checkpoint / COMMITTED).unlink()
+        remove_tree(checkpoint, missing_ok=True)
+    else:
+        remove_tree(checkpoint.rename(checkpoint.with_name(f"{checkpoint.name}.orbax-checkpoint-tmp-removed")))

@@ -1,14 +1,20 @@
 """Writing a file so that a crash, a full disk or a missing permission loses nothing.
 
-A file is written under a temporary name in the same directory and then renamed over the old one: a reader
-sees the old file or the new one, never half of either.
+A local file is written under a temporary name in the same directory and then renamed over the old one: a reader
+sees the old file or the new one, never half of either. A file in a bucket is written whole on the local disk and then
+uploaded as one object, which replaces the old one when the upload ends.
 """
 
 import contextlib
 import errno
+import hashlib
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+from recycle_jax.io.paths import as_path, is_remote
 
 REMEDIES = {
     errno.ENOSPC: "free some space or choose another directory",
@@ -41,15 +47,21 @@ def explaining(path: str | os.PathLike[str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Gives a temporary name that takes the place of `path` when the block ends well.
+    """Gives a temporary local name whose file takes the place of `path` when the block ends well.
 
     When the block raises, the temporary file is removed and an older `path` is untouched.
 
     Raises:
         OSError: unwritable or full disk, with the remedy.
     """
-    target = Path(path)
-    temporary = target.with_name(f".{target.stem}.{os.getpid()}.tmp{target.suffix}")
+    target = as_path(path)
+    if is_remote(target):
+        with _uploading(target) as temporary:
+            yield temporary
+        return
+    # Short whatever the name's length, and absolute: video libraries read `10:15.mp4` as an address.
+    stem = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:12]
+    temporary = target.absolute().with_name(f".{stem}.{os.getpid()}.tmp{target.suffix[:16]}")
     with explaining(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -62,9 +74,19 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> Path:
     """Writes `data` to `path` in one step; see `replacing` for what it raises."""
-    with replacing(path) as temporary:
+    target = as_path(path)
+    with replacing(target) as temporary:
         temporary.write_bytes(data)
-    return Path(path)
+    return target
+
+
+@contextlib.contextmanager
+def _uploading(target: Path) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="recycle_jax_") as folder:
+        temporary = Path(folder) / f"upload{target.suffix[:16]}"
+        yield temporary
+        with temporary.open("rb") as source, target.open("wb") as sink:
+            shutil.copyfileobj(source, sink, 2**20)
 
 
 def _flush_to_disk(path: Path) -> None:

@@ -1,36 +1,29 @@
 """Video files in and out through PyAV, and clips side by side with their labels.
 
-Frames are written as H.264 with 4:2:0 colour, which every browser plays; a pass holds one frame at a time.
+Frames are written as H.264 with 4:2:0 colour, which every browser plays; one frame is in memory at a time.
 """
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from fractions import Fraction
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 
-from recycle_jax.io.files import replacing
+from recycle_jax.extras import require
+from recycle_jax.io.files import explaining, replacing
+from recycle_jax.io.pyav import ffmpeg_name, import_av
+from recycle_jax.io.reading import Gap, read_frames
 
 BT709 = 1  # FFmpeg's number for the colour matrix, primaries and curve of HD video
+FRAGMENT_FRAMES = 8
+"""Frames from one key frame to the next in a fragmented file: what a kill can lose."""
+
+FRAGMENTED = {"movflags": "+frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
+PROMPT = {"tune": "zerolatency"}  # each frame is encoded when it comes
 LABEL_HEIGHT = 20
 GAP = 4
-
-
-def import_av() -> ModuleType:
-    """Returns PyAV.
-
-    Raises:
-        ImportError: it is not installed, with the command that installs it.
-    """
-    try:
-        import av
-    except ImportError as error:
-        raise ImportError("video files need PyAV: run `pip install av`") from error
-    return av
 
 
 def to_uint8(frames: Any) -> np.ndarray:
@@ -48,6 +41,84 @@ def to_uint8(frames: Any) -> np.ndarray:
     return np.rint((np.clip(unit, -1.0, 1.0) + 1.0) * 127.5).astype(np.uint8)
 
 
+class Mp4Writer:
+    """Writes H.264 video frame by frame; a context manager.
+
+    A fragmented file is written under its final name and can be played while it grows and after a kill at any moment:
+    what was written up to the last key frame, at most `FRAGMENT_FRAMES` back, is complete. A file that is not
+    fragmented can be played once the writer is closed.
+
+        with Mp4Writer("long.mp4", fps=12) as writer:
+            writer.append(frame)
+
+    Attributes:
+        path: of the file; an older one is replaced when the first frame comes.
+        frames: how many were appended.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, fps: float | int = 8, scale: int = 1, fragmented: bool = True
+    ) -> None:
+        """Opens nothing yet: the first frame tells the size.
+
+        Args:
+            path: the file.
+            fps: frames a second.
+            scale: how many times wider and higher each pixel becomes.
+            fragmented: whether the file can be played before it is closed.
+
+        Raises:
+            ValueError: fps that is not positive, or a scale below 1.
+            ImportError: PyAV is missing, with the command that installs it.
+        """
+        self.path, self.fps, self.scale, self.fragmented = Path(path), fps, scale, fragmented
+        self.frames = 0
+        self._container: Any = None
+        self._shape: tuple[int, ...] = ()
+        if not fps > 0:
+            raise ValueError(f"fps is {fps}; it must be positive")
+        if scale < 1:
+            raise ValueError(f"scale is {scale}; it must be at least 1")
+        import_av()
+
+    def __enter__(self) -> "Mp4Writer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def append(self, frame: Any) -> None:
+        """Adds one frame `[h, w, c]` with 1 or 3 channels, uint8 or float in [-1, 1].
+
+        Raises:
+            ValueError: another number of channels, or a size other than that of the first frame.
+            OSError: unwritable or full disk, with the remedy.
+        """
+        picture = _enlarge(_rgb(frame), self.scale)
+        with explaining(self.path):
+            if self._container is None:
+                self._open(picture.shape)
+            if picture.shape != self._shape:
+                raise ValueError(f"frame size changes from {self._shape} to {picture.shape}; all must be one size")
+            self._container.mux(self._stream.encode(_encodable(picture, self._stream)))
+        self.frames += 1
+
+    def close(self) -> None:
+        """Writes what the encoder still holds, and the end of the file; does nothing the second time."""
+        container, self._container = self._container, None
+        if container is None:
+            return
+        with explaining(self.path), container:
+            container.mux(self._stream.encode(None))
+
+    def _open(self, shape: tuple[int, ...]) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        options = FRAGMENTED if self.fragmented else {"movflags": "+faststart"}
+        container = import_av().open(ffmpeg_name(self.path), "w", format="mp4", options=options)
+        self._stream = _add_stream(container, shape, self.fps, self.fragmented)
+        self._container, self._shape = container, shape
+
+
 def write_mp4(path: str | os.PathLike[str], frames: Iterable[Any], *, fps: float | int = 8, scale: int = 1) -> Path:
     """Writes one clip as H.264 video.
 
@@ -61,44 +132,28 @@ def write_mp4(path: str | os.PathLike[str], frames: Iterable[Any], *, fps: float
     Raises:
         ValueError: no frames, another number of channels, a size that changes, a scale below 1.
         OSError: unwritable or full disk, with the remedy.
+        ImportError: PyAV is missing, with the command that installs it.
     """
-    av = import_av()
-    pictures = (_enlarge(_rgb(frame), scale) for frame in frames)
-    first = next(pictures, None)
-    if first is None:
-        raise ValueError(f"no frames to write to {os.fspath(path)}; pass at least one")
     with replacing(path) as temporary:
-        with av.open(str(temporary), "w", format="mp4", options={"movflags": "+faststart"}) as container:
-            stream = _add_stream(container, first.shape, fps)
-            _encode(av, container, stream, first)
-            for picture in pictures:
-                _require_shape(picture, first)
-                _encode(av, container, stream, picture)
-            container.mux(stream.encode(None))
+        with Mp4Writer(temporary, fps=fps, scale=scale, fragmented=False) as writer:
+            for frame in frames:
+                writer.append(frame)
+            if not writer.frames:
+                raise ValueError(f"no frames to write to {os.fspath(path)}; pass at least one")
     return Path(path)
 
 
 def video_frames(path: str | os.PathLike[str]) -> Iterator[Any]:
-    """Yields the decoded `av.VideoFrame`s of a file, in order.
+    """Yields the decoded `av.VideoFrame`s of a file as they are stored, in order.
 
     Raises:
-        ValueError: the file cannot be read as video to its end, naming it and the reason.
+        ValueError: the file cannot be read as video from its start to its end, naming it and the reason.
+        ImportError: PyAV is missing, with the command that installs it.
     """
-    av = import_av()
-    try:
-        with av.open(os.fspath(path)) as container:
-            if not container.streams.video:
-                raise ValueError(f"{os.fspath(path)} holds no video")
-            stream, count = container.streams.video[0], 0
-            for frame in container.decode(stream):
-                _require_sound(path, frame)
-                count += 1
-                yield frame
-            # Edit lists may hide a few frames; a file cut short lacks many.
-            if count < 0.9 * stream.frames or not count:
-                raise ValueError(f"{os.fspath(path)} ends after {count} of {stream.frames} frames")
-    except av.FFmpegError as error:
-        raise ValueError(f"{os.fspath(path)} cannot be decoded: {error.strerror}") from error
+    for item in read_frames(path):
+        if isinstance(item, Gap):
+            raise ValueError(f"{os.fspath(path)}: {item.reason}")
+        yield item.frame
 
 
 def read_video(path: str | os.PathLike[str]) -> np.ndarray:
@@ -136,16 +191,12 @@ def _rgb(frame: Any) -> np.ndarray:
 
 
 def _enlarge(picture: np.ndarray, scale: int) -> np.ndarray:
-    if scale < 1:
-        raise ValueError(f"scale is {scale}; it must be at least 1")
     return picture.repeat(scale, axis=0).repeat(scale, axis=1)
 
 
-def _add_stream(container: Any, shape: tuple[int, ...], fps: float | int) -> Any:
-    rate = Fraction(fps).limit_denominator(1001)
-    if rate <= 0:
-        raise ValueError(f"fps is {fps}; it must be positive")
-    stream = container.add_stream("libx264", rate=rate, options={"crf": "16", "preset": "medium"})
+def _add_stream(container: Any, shape: tuple[int, ...], fps: float | int, fragmented: bool) -> Any:
+    options = {"crf": "16", "preset": "medium", **(PROMPT if fragmented else {})}
+    stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options=options)
     # Half the colour resolution needs even sizes.
     stream.height, stream.width = shape[0] + shape[0] % 2, shape[1] + shape[1] % 2
     stream.pix_fmt = "yuv420p"
@@ -153,25 +204,16 @@ def _add_stream(container: Any, shape: tuple[int, ...], fps: float | int) -> Any
     context.thread_count = 1  # the same bytes for the same frames
     context.colorspace = context.color_primaries = context.color_trc = BT709
     context.color_range = 1
+    if fragmented:
+        context.gop_size = FRAGMENT_FRAMES
     return stream
 
 
-def _encode(av: ModuleType, container: Any, stream: Any, picture: np.ndarray) -> None:
+def _encodable(picture: np.ndarray, stream: Any) -> Any:
     padding = [(0, stream.height - picture.shape[0]), (0, stream.width - picture.shape[1]), (0, 0)]
     even = np.ascontiguousarray(np.pad(picture, padding, mode="edge"))
-    frame = av.VideoFrame.from_ndarray(even, format="rgb24")
-    frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
-    container.mux(stream.encode(frame))
-
-
-def _require_shape(picture: np.ndarray, first: np.ndarray) -> None:
-    if picture.shape != first.shape:
-        raise ValueError(f"frame size changes from {first.shape} to {picture.shape}; all must be one size")
-
-
-def _require_sound(path: str | os.PathLike[str], frame: Any) -> None:
-    if frame.is_corrupt:
-        raise ValueError(f"{os.fspath(path)} is damaged at {frame.time} s")
+    frame = import_av().VideoFrame.from_ndarray(even, format="rgb24")
+    return frame.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
 
 
 def _require_equal_lengths(columns: Mapping[str, Iterable[Any]]) -> None:
@@ -187,6 +229,7 @@ def _join(pictures: list[np.ndarray]) -> np.ndarray:
 
 
 def _banner(labels: list[str], widths: list[int]) -> np.ndarray:
+    Image, ImageDraw = require("PIL.Image", extra="video"), require("PIL.ImageDraw", extra="video")
     image = Image.new("RGB", (sum(widths) + GAP * (len(widths) - 1), LABEL_HEIGHT))
     draw, left = ImageDraw.Draw(image), 0
     for label, width in zip(labels, widths, strict=True):
@@ -197,6 +240,7 @@ def _banner(labels: list[str], widths: list[int]) -> np.ndarray:
 
 
 def _fitting_font(label: str, width: int) -> Any:
+    ImageFont = require("PIL.ImageFont", extra="video")
     sizes = range(14, 5, -1)
     fonts = (ImageFont.load_default(size=size) for size in sizes)
     return next((font for font in fonts if font.getlength(label) <= width), ImageFont.load_default(size=6))

@@ -16,6 +16,7 @@ import jax
 import numpy as np
 
 from recycle_jax.io.files import explaining, write_bytes
+from recycle_jax.io.paths import as_path, is_remote
 
 
 def plain(value: Any, where: str = "") -> Any:
@@ -64,7 +65,7 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         ValueError: not JSON, naming the file.
     """
     try:
-        return json.loads(Path(path).read_text())
+        return json.loads(as_path(path).read_text())
     except json.JSONDecodeError as error:
         raise ValueError(f"{os.fspath(path)} is not JSON ({error}); delete it or restore it") from error
 
@@ -72,17 +73,22 @@ def read_json(path: str | os.PathLike[str]) -> Any:
 def append_jsonl(path: str | os.PathLike[str], record: Mapping[str, Any]) -> None:
     """Appends one record as one line, handed to the operating system before returning.
 
-    A line half written by a run that was killed is dropped first; when the disk is full the file is left as
-    it was.
+    A line half written by a run that was killed is dropped first; when the disk is full the file is left as it was.
+    In a bucket each append uploads the whole file: log once an interval, not once a step.
 
     Raises:
         OSError: unwritable or full disk, with the remedy.
     """
     line = (json.dumps(plain(record), allow_nan=False) + "\n").encode()
-    with explaining(path):
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).touch()
-        with open(path, "r+b", buffering=0) as file:
+    target = as_path(path)
+    if is_remote(target):
+        there = target.read_bytes() if target.exists() else b""
+        write_bytes(target, there[: there.rfind(b"\n") + 1] + line)
+        return
+    with explaining(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.touch()
+        with open(target, "r+b", buffering=0) as file:
             _write_or_restore(file, _end_of_whole_lines(file), line)
 
 
@@ -92,7 +98,7 @@ def read_jsonl(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     Raises:
         ValueError: a broken line anywhere else, with its number.
     """
-    *whole, _ = Path(path).read_bytes().split(b"\n")
+    *whole, _ = as_path(path).read_bytes().split(b"\n")
     records = []
     for number, line in enumerate(whole, start=1):
         try:

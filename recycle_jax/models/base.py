@@ -5,13 +5,31 @@ optax and orbax afterwards is a plain dict of arrays.
 """
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, ParamSpec
 
 import jax
 from flax import nnx
 
 from recycle_jax.typing import Params, PRNGKey
+
+P = ParamSpec("P")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Source:
+    """The call that makes a network again, from which a saved generator is rebuilt.
+
+    Attributes:
+        function: what was called.
+        args: positional arguments of the call.
+        kwargs: keyword arguments of the call.
+    """
+
+    function: Callable[..., "Network"]
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -21,10 +39,22 @@ class Network:
     Attributes:
         init: `key -> params`.
         apply: `(params, *inputs) -> output`.
+        source: the call that made it, where that is known; two networks are equal by their functions alone.
     """
 
     init: Callable[[PRNGKey], Params]
     apply: Callable[..., Any]
+    source: Source | None = dataclasses.field(default=None, compare=False, repr=False)
+
+
+def remembers_source(build: Callable[P, Network]) -> Callable[P, Network]:
+    """A function that makes networks, each with the call that made it as its `source`."""
+
+    @functools.wraps(build)
+    def made(*args: P.args, **kwargs: P.kwargs) -> Network:
+        return dataclasses.replace(build(*args, **kwargs), source=Source(function=made, args=args, kwargs=kwargs))
+
+    return made
 
 
 def functional(build: Callable[[nnx.Rngs], nnx.Module]) -> Network:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from recycle_jax.models.base import Network, functional
+from recycle_jax.models.base import Network, functional, remembers_source
 from recycle_jax.typing import ContextLevel, Frames, Params
 
 EMBEDDING = 32
@@ -92,9 +92,9 @@ class ConvUNet(nnx.Module):
             ValueError: if the frame cannot be cut and halved, or `width` is no multiple of 8.
         """
         check_size(shape, patch, levels, width)
-        height, wide, channels = shape
-        del height, wide
+        channels = shape[2]
         self.patch, self.frames_out, self.bounded = patch, frames_out, bounded
+        self.inputs, self.channels = frames_in, channels
         embedded = scalars * EMBEDDING
         self.mlp = nnx.Linear(embedded, 2 * width, rngs=rngs)
         self.stem = nnx.Conv(frames_in * patch * patch * channels, width, (3, 3), rngs=rngs)
@@ -119,7 +119,16 @@ class ConvUNet(nnx.Module):
 
         Returns:
             `[b, frames_out, h, w, c]` float32, in [-1, 1] where bounded.
+
+        Raises:
+            ValueError: if the frames are not as many, of as many channels, or cannot be cut and halved.
         """
+        if (frames.shape[1], frames.shape[4]) != (self.inputs, self.channels):
+            raise ValueError(
+                f"{frames.shape[1]} frames of {frames.shape[4]} channels go in, but the network was built for "
+                f"{self.inputs} of {self.channels}: build it for these, or change the clips or context_frames"
+            )
+        check_size((frames.shape[2], frames.shape[3], self.channels), self.patch, len(self.down))
         b = frames.shape[0]
         embedded = jax.nn.silu(self.mlp(sinusoid(scalars.reshape(-1) * 1000.0).reshape(b, -1)))
         x = self.stem(patchify(frames, self.patch))
@@ -146,7 +155,7 @@ def bound(x: Array) -> Array:
     return jnp.clip(1.1 * jnp.tanh(x), -1.0, 1.0)
 
 
-def check_size(shape: tuple[int, int, int], patch: int, levels: int, width: int) -> None:
+def check_size(shape: tuple[int, int, int], patch: int, levels: int, width: int = 8) -> None:
     """Raises ValueError where a frame of `shape` cannot be cut into tiles and halved `levels - 1` times."""
     factor = patch * 2 ** (levels - 1)
     for name, side in (("height", shape[0]), ("width", shape[1])):
@@ -187,6 +196,7 @@ def stacked_scalars(levels: Array, condition: Array | None, *more: Array) -> Arr
     return jnp.concatenate(columns if condition is None else [*columns, condition], axis=1)
 
 
+@remembers_source
 def frame_unet(
     *,
     shape: tuple[int, int, int],
@@ -229,6 +239,7 @@ def frame_unet(
     return Network(init=network.init, apply=apply)
 
 
+@remembers_source
 def velocity_unet(
     *,
     shape: tuple[int, int, int],

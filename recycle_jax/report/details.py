@@ -1,23 +1,24 @@
 """The tables behind the table: laws of growth, causes of exit, costs, bands."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from experiments.comparison.labels import known_methods, readable
 from recycle_jax.drift.summary import COSTS
 from recycle_jax.report import wording
 from recycle_jax.report.failures import ALL, failures
 from recycle_jax.report.grid import Column, Entry, Grid, Section, drop_empty
-from recycle_jax.report.places import by_place, cells_of, split
+from recycle_jax.report.labels import Labels, readable
 from recycle_jax.report.tables import law_votes
+from recycle_jax.report.tasks import by_task, cells_of, split
 
 METHOD = Column(title="method", number=False)
 MEANINGS = {
     "distance": "off-manifold distance",
     "motion": "motion between frames",
+    "relative_motion": "motion over that of the own start, at most 1",
     "retention": "mass over that of the first frames",
     "sharpness": "sharpness of edges",
     "contrast": "contrast",
@@ -27,7 +28,7 @@ MEANINGS = {
 """Statistic of a result file -> what it measures."""
 
 
-def laws_grid(results: Mapping[str, Any]) -> Grid:
+def laws_grid(results: Mapping[str, Any], labels: Labels) -> Grid:
     """Returns the elected law of each entry, and in words what it says."""
     columns = (
         METHOD,
@@ -42,39 +43,7 @@ def laws_grid(results: Mapping[str, Any]) -> Grid:
         frames = f"{wording.count(fitted[0])} to {wording.count(fitted[1])}" if fitted else wording.UNKNOWN
         return [Entry(main=name), law_votes(growth), Entry(main=law_in_words(growth)), Entry(main=frames)]
 
-    return _per_entry(results, columns, row)
-
-
-def probes_grid(results: Mapping[str, Any]) -> Grid | None:
-    """Returns what is left of foreign errors after some frames, and how diverse rollouts are; None if not measured.
-
-    A mean is over the cells of an entry that met the kind of error.
-    """
-    probed = [cell["probes"] for cell in results.get("cells") or [] if cell.get("probes")]
-    if not probed:
-        return None
-    kinds, frames = list(dict.fromkeys(kind for probe in probed for kind in probe["responses"])), probed[0]["frames"]
-    after = ", ".join(wording.count(frame) for frame in frames)
-    columns = (
-        METHOD,
-        *(Column(title=f"{kind} left after {after} frames") for kind in kinds),
-        Column(title="diversity"),
-    )
-    cells = cells_of(results)
-
-    def row(name: str, entry: str) -> list[Entry]:
-        seen = [cell["probes"] for cell in cells.get(entry, []) if cell.get("probes")]
-        spread = [probe["diversity"] for probe in seen]
-        shown = wording.short(float(np.mean(spread)), 2) if spread else wording.UNKNOWN
-        return [Entry(main=name), *(Entry(main=_left(seen, kind)) for kind in kinds), Entry(main=shown)]
-
-    return _per_entry(results, columns, row)
-
-
-def _left(probed: Sequence[Mapping[str, Any]], kind: str) -> str:
-    """The mean response to a kind of error, frame by frame."""
-    met = [probe["responses"][kind] for probe in probed if kind in probe["responses"]]
-    return ", ".join(wording.short(value, 2) for value in np.mean(met, axis=0)) if met else wording.UNKNOWN
+    return per_entry(results, labels, columns, row)
 
 
 def law_in_words(growth: Mapping[str, Any]) -> str:
@@ -94,14 +63,14 @@ def law_in_words(growth: Mapping[str, Any]) -> str:
     return "too few points for a law"
 
 
-def failures_grid(results: Mapping[str, Any]) -> Grid:
+def failures_grid(results: Mapping[str, Any], labels: Labels) -> Grid:
     """Returns for each entry the fraction of its rollouts that ended by each way of going wrong."""
     cells, bands = cells_of(results), results.get("bands") or {}
     found = {entry: failures(members, bands.get(split(entry)[0].world)) for entry, members in cells.items()}
     usual = [failure.name for failure in ALL]
     present = {name for row in found.values() for name in row}
     names = [name for name in usual if name in present] + sorted(present - set(usual))
-    columns = (METHOD, *(Column(title=name) for name in names), Column(title="never left the band"))
+    columns = (METHOD, *(Column(title=name) for name in names), Column(title="survival"))
 
     def row(name: str, entry: str) -> list[Entry]:
         fractions = found.get(entry, {})
@@ -109,17 +78,17 @@ def failures_grid(results: Mapping[str, Any]) -> Grid:
         parts = [Entry(main=_share(fractions.get(failure))) for failure in names]
         return [Entry(main=name), *parts, Entry(main=wording.percent(stayed))]
 
-    return _per_entry(results, columns, row)
+    return per_entry(results, labels, columns, row)
 
 
-def costs_grid(results: Mapping[str, Any]) -> Grid:
+def costs_grid(results: Mapping[str, Any], labels: Labels) -> Grid:
     """Returns what each entry cost, means over seeds; columns of which nothing is known are left out."""
     cells = cells_of(results)
     columns = (
         METHOD,
         Column(title="training"),
         Column(title="harvest"),
-        Column(title="choosing"),
+        Column(title="selection"),
         Column(title="total"),
         Column(title="÷ B"),
         Column(title="updates"),
@@ -142,7 +111,7 @@ def costs_grid(results: Mapping[str, Any]) -> Grid:
         ]
         return [Entry(main=name), *(Entry(main=text) for text in texts)]
 
-    return drop_empty(_per_entry(results, columns, row), wording.UNKNOWN)
+    return drop_empty(per_entry(results, labels, columns, row), wording.UNKNOWN)
 
 
 def bands_grid(results: Mapping[str, Any]) -> Grid:
@@ -171,11 +140,14 @@ def _band_section(world: str, bands: Mapping[str, Any]) -> Section:
     return Section(title=readable(world), rows=rows)
 
 
-def _per_entry(results: Mapping[str, Any], columns: Sequence[Column], row: Any) -> Grid:
-    names = known_methods(split(entry)[1] for entry in results["summary"])
+def per_entry(
+    results: Mapping[str, Any], labels: Labels, columns: Sequence[Column], row: Callable[[str, str], list[Entry]]
+) -> Grid:
+    """Returns a table with a section for each task and a row for each entry, made by `row(name, entry)`."""
+    names = labels.of(split(entry)[1] for entry in results["summary"])
     sections = [
-        Section(title=place.title, rows=[row(names[m].name, entry) for m, entry in entries.items()])
-        for place, entries in by_place(results["summary"]).items()
+        Section(title=task.title, rows=[row(names[m].name, entry) for m, entry in entries.items()])
+        for task, entries in by_task(results["summary"], labels).items()
     ]
     return Grid(columns=columns, sections=sections)
 

@@ -35,6 +35,7 @@ class Failure:
 
 NONFINITE = Failure(name="not finite", meaning="the numbers became NaN or infinite")
 SWAPPING = Failure(name="swapping", meaning="a thing has turned into another")
+FROZEN = Failure(name="frozen", meaning="the picture moves less than a tenth of what its own start did")
 OFF_MANIFOLD = Failure(name="off-manifold", meaning="frames show what the world cannot show")
 SIDES = {
     "motion": (
@@ -60,7 +61,10 @@ SIDES = {
 }
 """Statistic -> what it means to fall below its band, and to rise above it."""
 
-ALL = (NONFINITE, OFF_MANIFOLD, SWAPPING, *(failure for pair in SIDES.values() for failure in pair))
+WHOLE = {"nonfinite": NONFINITE, "distance": OFF_MANIFOLD, "identity": SWAPPING, "relative_motion": FROZEN}
+"""Statistic with one way of failing -> that way."""
+
+ALL = (*WHOLE.values(), *(failure for pair in SIDES.values() for failure in pair))
 
 
 def failures(cells: Sequence[Cell], bands: Mapping[str, Any] | None) -> dict[str, float]:
@@ -108,9 +112,8 @@ def _value_after(curve: Mapping[int, np.ndarray], frame: float, row: int) -> flo
 
 
 def _name(statistic: str, value: float, band: Sequence[Any] | None) -> str:
-    whole = {"nonfinite": NONFINITE, "distance": OFF_MANIFOLD, "identity": SWAPPING}.get(statistic)
-    if whole is not None:
-        return whole.name
+    if statistic in WHOLE:
+        return WHOLE[statistic].name
     below, above = SIDES.get(statistic, (None, None))
     if band and below and value < number(band[0]):
         return below.name

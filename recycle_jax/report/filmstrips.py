@@ -1,4 +1,4 @@
-"""Filmstrips: one row a method, one column a frame number, each pixel enlarged without smoothing."""
+"""Filmstrips: one row a generator, one column a frame number, each pixel enlarged without smoothing."""
 
 import dataclasses
 import io
@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from experiments.comparison.labels import METHODS, known_methods
 from recycle_jax.io.video import to_uint8
+from recycle_jax.report.labels import Labels
 
 BACKGROUND = (24, 26, 31)
 TEXT = (236, 238, 242)
@@ -23,9 +23,9 @@ class Filmstrip:
     """What a filmstrip shows; all rows started from the same clean context.
 
     Attributes:
-        title: the place, in words.
+        title: the task, in words.
         numbers: frame number of each column, from 1.
-        rows: `truth` or a method id -> frames `[n, h, w, c]`, uint8 or float in [-1, 1]; a row may have fewer
+        rows: `truth` (real video) or an id -> frames `[n, h, w, c]`, uint8 or float in [-1, 1]; a row may have fewer
             frames than there are columns.
     """
 
@@ -42,7 +42,7 @@ class Filmstrip:
                     "columns: give [n, h, w, 1 or 3] with one frame a column at most"
                 )
         if not self.rows:
-            raise ValueError(f"filmstrip {self.title!r} has no rows: give the frames of one method or more")
+            raise ValueError(f"filmstrip {self.title!r} has no rows: give the frames of one generator or more")
 
 
 def columns(max_frames: int) -> list[int]:
@@ -50,15 +50,14 @@ def columns(max_frames: int) -> list[int]:
     return [4**k for k in range(max(int(max_frames), 1).bit_length() // 2 + 1) if 4**k <= max(max_frames, 1)]
 
 
-def draw(filmstrip: Filmstrip) -> Image.Image:
-    """Draws a filmstrip with the method's name before each row and the frame's number above each column."""
-    order = [*METHODS, *sorted(set(filmstrip.rows) - METHODS.keys())]
-    rows = {name: filmstrip.rows[name] for name in order if name in filmstrip.rows}
-    names = known_methods(rows)
+def draw(filmstrip: Filmstrip, labels: Labels) -> Image.Image:
+    """Draws a filmstrip with the generator's name before each row and the frame's number above each column."""
+    names = labels.of(filmstrip.rows)
+    rows = {name: filmstrip.rows[name] for name in names}
     height, width = np.shape(next(iter(rows.values())))[1:3]
     scale = max(1, round(TILE / height))
     font = ImageFont.load_default(size=14)
-    left = int(max(font.getlength(names[name].brief) for name in rows)) + 3 * GAP
+    left = int(max(font.getlength(names[name].name) for name in rows)) + 3 * GAP
     step_x, step_y = width * scale + GAP, height * scale + GAP
     size = (left + step_x * len(filmstrip.numbers), HEADER + step_y * len(rows))
     image = Image.new("RGB", size, BACKGROUND)
@@ -68,16 +67,16 @@ def draw(filmstrip: Filmstrip) -> Image.Image:
         pen.text((middle, HEADER / 2), f"{frame:,}", font=font, fill=TEXT, anchor="mm")
     for row, (name, frames) in enumerate(rows.items()):
         top = HEADER + row * step_y
-        pen.text((GAP, top + (step_y - GAP) / 2), names[name].brief, font=font, fill=TEXT, anchor="lm")
+        pen.text((GAP, top + (step_y - GAP) / 2), names[name].name, font=font, fill=TEXT, anchor="lm")
         for column, frame in enumerate(to_uint8(frames)):
             image.paste(_tile(frame, scale), (left + column * step_x, top))
     return image
 
 
-def to_png(filmstrip: Filmstrip) -> bytes:
+def to_png(filmstrip: Filmstrip, labels: Labels) -> bytes:
     """Returns a filmstrip as PNG."""
     buffer = io.BytesIO()
-    draw(filmstrip).save(buffer, format="PNG", optimize=True)
+    draw(filmstrip, labels).save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()
 
 

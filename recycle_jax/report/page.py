@@ -8,16 +8,14 @@ from typing import Any
 
 import jinja2
 
-from experiments.comparison.labels import known_methods, readable
+from recycle_jax.drift.statistics import DISTANCE
 from recycle_jax.report import details, wording
-from recycle_jax.report.answer import QUESTION, answer, comparison_grid
-from recycle_jax.report.domains import domains_grid
+from recycle_jax.report.answer import QUESTION, answer
 from recycle_jax.report.failures import ALL
-from recycle_jax.report.grid import as_html
-from recycle_jax.report.memory import memory_grid
-from recycle_jax.report.overview import overview_grid
-from recycle_jax.report.places import cells_of, split
-from recycle_jax.report.tables import COLUMNS, html_table
+from recycle_jax.report.grid import Grid, as_html
+from recycle_jax.report.labels import Label, Labels, readable
+from recycle_jax.report.tables import summary_grid
+from recycle_jax.report.tasks import cells_of, split
 
 TEMPLATE = "page.html.j2"
 
@@ -27,7 +25,7 @@ class Picture:
     """A picture or video of a page.
 
     Attributes:
-        title: the place, in words.
+        title: the task, in words.
         content: the `<svg>` element of a plot, or a `data:` address.
     """
 
@@ -37,25 +35,79 @@ class Picture:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Pictures:
-    """All pictures of a page, each kind in the order of the places.
+    """All pictures of a page, each kind in the order of the tasks.
 
     Attributes:
-        drift: drift plots.
+        drift: plots of the off-manifold distance.
+        motion: plots of motion over real video's.
         survival: survival plots.
-        cost: plots of horizon against cost.
-        pareto: all methods in one plot of horizon against cost.
-        rounds: what each round of recycling brought for what it cost.
         filmstrips: PNG.
         videos: MP4.
     """
 
     drift: Sequence[Picture] = ()
+    motion: Sequence[Picture] = ()
     survival: Sequence[Picture] = ()
-    cost: Sequence[Picture] = ()
-    pareto: Sequence[Picture] = ()
-    rounds: Sequence[Picture] = ()
     filmstrips: Sequence[Picture] = ()
     videos: Sequence[Picture] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Block:
+    """Something that an experiment adds to the page.
+
+    Attributes:
+        title: its heading; may be empty.
+        text: how to read it.
+        grid: a table, or None.
+        pictures: plots below the table.
+        anchor: id of the section, for blocks that are sections of their own.
+    """
+
+    title: str
+    text: str = ""
+    grid: Grid | None = None
+    pictures: Sequence[Picture] = ()
+    anchor: str = ""
+
+    @property
+    def table(self) -> str:
+        """The table as HTML."""
+        return as_html(self.grid) if self.grid else ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Extras:
+    """What an experiment adds, and where it stands.
+
+    Attributes:
+        first: at the head of the results, before the full table.
+        compared: below the full table.
+        sections: sections of their own, after survival.
+        cost: at the end of the section on cost.
+    """
+
+    first: Sequence[Block] = ()
+    compared: Sequence[Block] = ()
+    sections: Sequence[Block] = ()
+    cost: Sequence[Block] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Words:
+    """What a page says besides numbers.
+
+    Attributes:
+        question: what was asked, for a reader who has never seen the project.
+        answer: in a few sentences; by default from the summary.
+        command: what makes the results again, everything that was set included; by default that of the preset.
+        saved: where the generators' parameters lie, and how they are opened again; may be empty.
+    """
+
+    question: str = QUESTION
+    answer: str = ""
+    command: str = ""
+    saved: str = ""
 
 
 def data_address(content: bytes, kind: str) -> str:
@@ -66,20 +118,19 @@ def data_address(content: bytes, kind: str) -> str:
 def render(
     results: Mapping[str, Any],
     pictures: Pictures,
-    *,
-    question: str = QUESTION,
-    command: str | None = None,
+    labels: Labels = Labels(),  # noqa: B008 (frozen)
+    words: Words = Words(),  # noqa: B008 (frozen)
+    extras: Extras = Extras(),  # noqa: B008 (frozen)
 ) -> str:
     """Returns the page of a result file.
 
     Args:
         results: the content of `results.json`.
-        pictures: what the page shows; sections without pictures say so.
-        question: what the experiment asks.
-        command: what makes the results again; by default that of the experiment and preset.
+        pictures: what the page shows; sections of which nothing was measured are left out.
+        labels: how generators are called and drawn.
+        words: question, answer, and how the results are made again.
+        extras: tables and plots of the experiment's own.
     """
-    comparison, probes, domains = comparison_grid(results), details.probes_grid(results), domains_grid(results)
-    overview, memory = overview_grid(results), memory_grid(results)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -87,33 +138,46 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    shown, summary = labels.of(split(entry)[1] for entry in results["summary"]), summary_grid(results, labels)
     return environment.get_template(TEMPLATE).render(
         title=f"{readable(str(results.get('experiment') or 'experiment'))}: drift report",
-        question=question,
-        answer=answer(results),
-        summary_table=html_table(results),
-        comparison_table=as_html(comparison) if comparison else "",
-        overview_table=as_html(overview) if overview else "",
-        domains_table=as_html(domains) if domains else "",
-        memory_table=as_html(memory) if memory else "",
-        probes_table=as_html(probes) if probes else "",
-        laws_table=as_html(details.laws_grid(results)),
-        failures_table=as_html(details.failures_grid(results)),
-        costs_table=as_html(details.costs_grid(results)),
+        question=words.question,
+        answer=words.answer or answer(results, labels),
+        summary_table=as_html(summary),
+        laws_table=as_html(details.laws_grid(results, labels)),
+        failures_table=as_html(details.failures_grid(results, labels)),
+        costs_table=as_html(costs) if len((costs := details.costs_grid(results, labels)).columns) > 1 else "",
         bands_table=as_html(details.bands_grid(results)),
-        columns=COLUMNS,
+        columns=summary.columns,
         failures=ALL,
-        methods=[m for m in known_methods(split(e)[1] for e in results["summary"]).values() if m.about],
+        groups=_groups(shown),
         worlds=[_world(name, bands) for name, bands in (results.get("bands") or {}).items()],
+        recorded=_recorded(results),
         sample=_sample(results),
         origin=_origin(results),
-        command=command or _command(results),
+        command=words.command or _command(results),
+        saved=words.saved,
         pictures=pictures,
+        extras=extras,
     )
+
+
+def _groups(shown: Mapping[str, Label]) -> dict[str, list[Label]]:
+    """Group -> labels that say something of their generator."""
+    groups: dict[str, list[Label]] = {}
+    for label in shown.values():
+        if label.about:
+            groups.setdefault(label.group, []).append(label)
+    return groups
 
 
 def _command(results: Mapping[str, Any]) -> str:
     return f"python -m experiments.{results.get('experiment')} --preset {results.get('preset')}"
+
+
+def _recorded(results: Mapping[str, Any]) -> bool:
+    """Whether some world is recorded video, of which nobody knows the nearest valid frame."""
+    return any(DISTANCE not in bands["statistics"] for bands in (results.get("bands") or {}).values())
 
 
 def _world(name: str, bands: Mapping[str, Any]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The table of results: every method of every world and generator, winners and losers alike."""
+"""The table of results: every generator of every task, winners and losers alike."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from experiments.comparison.labels import known_methods
+from recycle_jax.drift.statistics import DISTANCE
 from recycle_jax.report import wording
 from recycle_jax.report.failures import failures
 from recycle_jax.report.grid import (
@@ -21,7 +21,8 @@ from recycle_jax.report.grid import (
     drop_empty,
     only,
 )
-from recycle_jax.report.places import by_place, cells_of, split
+from recycle_jax.report.labels import Labels
+from recycle_jax.report.tasks import by_task, cells_of, split
 
 LAWS = {
     "exponential": "exponential",
@@ -35,10 +36,10 @@ LAWS = {
 COLUMNS = (
     Column(title="method", meaning="How the generator was trained.", number=False),
     Column(title="horizon", meaning="Frames until half of the rollouts have left the band of real video."),
-    Column(title="never left", meaning="Fraction of rollouts inside the band to the last frame watched."),
+    Column(title="survival", meaning="Share of rollouts inside the bands to the last frame watched."),
     Column(title="error growth", meaning="The law that the off-manifold distance follows.", number=False),
     Column(title="motion ÷ real", meaning="Motion at the last frame watched over real video's; 1 is right."),
-    Column(title="mass kept", meaning="Mass at the last frame watched over the first frames'; 1 is right."),
+    Column(title="mass ÷ start", meaning="Mass at the last frame watched over the first frames'; 1 is right."),
     Column(title="ended by", meaning="What ended rollouts, with the fraction of rollouts.", number=False),
     Column(title="one-step loss", meaning="Error of a single step from clean history; lower is better."),
     Column(title="compute ÷ B", meaning="All training compute over that of teacher forcing, B."),
@@ -47,45 +48,46 @@ COLUMNS = (
 )
 
 
-BRIEF = ("method", "horizon", "never left", "error growth", "ended by", "compute ÷ B")
+BRIEF = ("method", "horizon", "survival", "motion ÷ real", "ended by", "compute ÷ B")
 """Columns of the brief table."""
 
 
-def summary_table(results: Mapping[str, Any], *, brief: bool = False) -> Table:
+def summary_table(results: Mapping[str, Any], labels: Labels, *, brief: bool = False) -> Table:
     """Returns the table of a result file for the console.
 
     Args:
         results: the content of `results.json`.
+        labels: how ids are shown.
         brief: only the columns that a terminal of 80 characters can show.
     """
-    grid = summary_grid(results)
+    grid = summary_grid(results, labels)
     grid = only(grid, BRIEF) if brief else grid
     return as_rich(grid, "How long rollouts stay realistic: frames, with 95 % intervals below")
 
 
-def markdown_table(results: Mapping[str, Any]) -> str:
+def markdown_table(results: Mapping[str, Any], labels: Labels) -> str:
     """Returns the table of a result file as Markdown."""
-    return as_markdown(summary_grid(results))
+    return as_markdown(summary_grid(results, labels))
 
 
-def html_table(results: Mapping[str, Any]) -> str:
+def html_table(results: Mapping[str, Any], labels: Labels) -> str:
     """Returns the table of a result file as HTML, with no style of its own."""
-    return as_html(summary_grid(results))
+    return as_html(summary_grid(results, labels))
 
 
-def summary_grid(results: Mapping[str, Any]) -> Grid:
+def summary_grid(results: Mapping[str, Any], labels: Labels) -> Grid:
     """Returns the content of the table; columns of which nothing is known are left out."""
     summary, cells, bands = results["summary"], cells_of(results), results.get("bands") or {}
-    names = known_methods(split(entry)[1] for entry in summary)
+    names = labels.of(split(entry)[1] for entry in summary)
     sections = [
         Section(
-            title=place.title,
+            title=task.title,
             rows=[
-                _row(names[method].name, summary[entry], cells.get(entry, []), bands.get(place.world))
+                _row(names[method].name, summary[entry], cells.get(entry, []), bands.get(task.world))
                 for method, entry in entries.items()
             ],
         )
-        for place, entries in by_place(summary).items()
+        for task, entries in by_task(summary, labels).items()
     ]
     return drop_empty(Grid(columns=COLUMNS, sections=sections), wording.UNKNOWN)
 
@@ -113,7 +115,7 @@ def _row(
         Entry(main=name),
         Entry(main=wording.horizon(horizon), detail=wording.horizon_interval(horizon)),
         Entry(main=wording.percent(horizon.get("censored_fraction"))),
-        law_votes(entry.get("growth") or {}),
+        _growth(entry, bands),
         _at_the_end(entry.get("dynamics_ratio")),
         _at_the_end(entry.get("retention")),
         _ended_by(cells, bands),
@@ -124,11 +126,18 @@ def _row(
     ]
 
 
-def _at_the_end(places: Mapping[str, Sequence[Any]] | None) -> Entry:
-    """Returns mean and interval at the last frame of a `{FRAME: [mean, lo, hi]}`."""
-    if not places:
+def _growth(entry: Mapping[str, Any], bands: Mapping[str, Any] | None) -> Entry:
+    """The law of growth, unless the world has no distance that could grow."""
+    if bands is not None and DISTANCE not in bands["statistics"]:
         return Entry(main=wording.UNKNOWN)
-    mean, *ends = places[max(places, key=int)]
+    return law_votes(entry.get("growth") or {})
+
+
+def _at_the_end(curve: Mapping[str, Sequence[Any]] | None) -> Entry:
+    """Returns mean and interval at the last frame of a `{FRAME: [mean, lo, hi]}`."""
+    if not curve:
+        return Entry(main=wording.UNKNOWN)
+    mean, *ends = curve[max(curve, key=int)]
     texts = [_ratio(end) for end in ends]
     return Entry(main=_ratio(mean), detail=texts[0] if len(set(texts)) == 1 else " to ".join(texts))
 

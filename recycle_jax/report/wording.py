@@ -110,3 +110,11 @@ def duration(seconds: Any) -> str:
     if x < 120:
         return f"{short(x, 2)} s"
     return f"{short(x / 60, 2)} min" if x < 7200 else f"{short(x / 3600, 2)} h"
+
+
+def share_of_motion(entry: Mapping[str, Any]) -> str:
+    """Returns `motion 0.02 of real at frame 128` of a summary's entry, empty where motion was not measured."""
+    ratios = entry.get("dynamics_ratio") or {}
+    last = max(ratios, key=int, default=None)
+    ratio = number(ratios[last][0]) if last is not None else math.nan
+    return "" if math.isnan(ratio) else f"motion {ratio:.2g} of real at frame {count(last)}"

@@ -6,13 +6,15 @@ Order of one step, fixed:
     2  batch(step), correct
     3  log, where a log interval ends: one device_get for all its steps
     4  watch, where a watch interval ends
-    5  save, where a save interval ends, and on Ctrl-C
+    5  save, where a save interval ends, and on Ctrl-C or SIGTERM
 
 Everything random is folded from the step, and batches are addressed by step, so that a run that is stopped and
 goes on from its last checkpoint makes the same numbers, bit for bit, as one that is not.
 """
 
+import contextlib
 import dataclasses
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -27,10 +29,12 @@ from jax.sharding import Mesh
 from recycle_jax.data.base import ClipSource
 from recycle_jax.histories.memories import bank_of, with_bank
 from recycle_jax.io import checkpoint
+from recycle_jax.io.lock import hold
 from recycle_jax.io.progress import progress
-from recycle_jax.sharding import ROLES, place
+from recycle_jax.sharding import is_first_host, on_any_host
+from recycle_jax.training.batches import placed_batch
 from recycle_jax.training.harvest_step import HarvestProgram
-from recycle_jax.training.interrupt import Interrupted, deferred_interrupt
+from recycle_jax.training.interrupt import NAMES, Interrupted, deferred_interrupt
 from recycle_jax.training.state import TrainState
 from recycle_jax.training.step import Correct
 from recycle_jax.typing import PyTree
@@ -59,7 +63,8 @@ class Schedule:
         updates: optimiser steps.
         rows: clips a batch.
         frames: frames a clip.
-        first_batch: number of the first batch, so that runs after each other see other data.
+        first_batch: number of the first batch, so that runs after each other see other data; None for what the phase
+            starts with (`training.phases`), 0 in `run`.
         log_every: updates a log record covers.
         watch_every: updates between looks of the watch, 0 for none.
         save_every: updates between checkpoints, 0 for none but the last.
@@ -68,7 +73,7 @@ class Schedule:
     updates: int
     rows: int
     frames: int
-    first_batch: int = 0
+    first_batch: int | None = None
     log_every: int = 100
     watch_every: int = 0
     save_every: int = 0
@@ -112,13 +117,13 @@ class Observer:
         log: takes one record an interval.
         watch: takes `(state, newest harvest metrics)`; answers with a reason to end the run here, or None.
         checkpoints: directory of the checkpoints, None to save nothing.
-        label: of the progress bar.
+        label: of the progress bar, or of its lines in a log file; None for no progress.
     """
 
     log: Callable[[dict[str, Any]], None] | None = None
     watch: Callable[[RunState, dict[str, float]], str | None] | None = None
     checkpoints: Path | None = None
-    label: str = "training"
+    label: str | None = "training"
 
 
 def run(
@@ -147,41 +152,66 @@ def run(
     Raises:
         FloatingPointError: where every step of a log interval was refused as not finite; the last good state is
             saved first.
-        Interrupted: on Ctrl-C, after saving.
+        Interrupted: on Ctrl-C or SIGTERM, after saving.
+        InUse: another process saves its checkpoints in the observer's directory.
     """
-    start = int(state.train.step)
+    start, first_batch = int(state.train.step), schedule.first_batch or 0
+    log = observer.log if is_first_host() else None
     pending: list[dict[str, Any]] = []
     harvested: dict[str, Any] = {}
     clock = time.perf_counter()
-    with deferred_interrupt() as interrupted, progress(observer.label, schedule.updates - start) as advance:
+    with (
+        _writing(observer.checkpoints),
+        deferred_interrupt() as interrupted,
+        progress(observer.label, schedule.updates - start) as advance,
+    ):
         for step in range(start, schedule.updates):
             if harvesting is not None and harvesting.due(step):
-                state, harvested = _harvest(harvesting, state, schedule.first_batch + step, mesh)
-            batch = source.batch(schedule.first_batch + step, schedule.rows, schedule.frames)
-            train, bank, metrics = correct(state.train, state.bank, place(batch, mesh, ROLES.rows))
+                state, harvested = _harvest(harvesting, state, first_batch + step, mesh)
+            batch = placed_batch(source, first_batch + step, schedule.rows, schedule.frames, mesh)
+            train, bank, metrics = correct(state.train, state.bank, batch)
             state = dataclasses.replace(state, train=train, bank=bank)
             pending.append(metrics)
             done = step + 1
-            if done % schedule.log_every == 0 or done == schedule.updates:
+            advance()
+            logged = done % schedule.log_every == 0 or done == schedule.updates
+            if logged:
                 record = _record(pending, harvested, state.train, time.perf_counter() - clock)
-                advance(len(pending), f"loss {record['loss']:.3g}")
+                advance(0, f"loss {record['loss']:.3g}")
                 pending, clock = [], time.perf_counter()
-                if observer.log is not None:
-                    observer.log(record)
+                if log is not None:
+                    log(record)
                 _require_finite(record, state, observer.checkpoints)
             reason = None
             if observer.watch and schedule.watch_every and done % schedule.watch_every == 0:
                 reason = observer.watch(state, {name: float(value) for name, value in harvested.items()})
+                if on_any_host(reason is not None):
+                    reason = reason or "another host stopped"
             if schedule.save_every and done % schedule.save_every == 0:
                 save(observer.checkpoints, state)
-            if interrupted():
-                raise _interrupt(state, observer.checkpoints)
+            if number := _stops(interrupted, logged):
+                raise _interrupt(state, observer.checkpoints, number)
             if reason:
-                if observer.log is not None:
-                    observer.log({"step": done, "stopped": reason})
+                if log is not None:
+                    log({"step": done, "stopped": reason})
                 break
-    save(observer.checkpoints, state)
+        saved = save(observer.checkpoints, state)
+        if late := interrupted():
+            raise _interrupted(state, saved, late)
     return state
+
+
+def _stops(interrupted: Callable[[], int | None], logged: bool) -> int:
+    """The signal to stop for after this step, 0 for none: several hosts agree where a log interval ends."""
+    number = interrupted() or 0
+    if jax.process_count() == 1:
+        return number
+    return (number or signal.SIGTERM) if logged and on_any_host(bool(number)) else 0
+
+
+def _writing(directory: Path | None) -> contextlib.AbstractContextManager[None]:
+    """The first host is the one writer of its directory for the length of a run."""
+    return hold(directory) if directory is not None and is_first_host() else contextlib.nullcontext()
 
 
 def save(directory: Path | None, state: RunState) -> Path | None:
@@ -199,7 +229,7 @@ def resume(directory: Path, fresh: RunState) -> RunState:
 
 
 def _harvest(harvesting: Harvesting, state: RunState, number: int, mesh: Mesh) -> tuple[RunState, dict[str, Any]]:
-    fresh = place(harvesting.clips.batch(number, harvesting.chains, harvesting.frames), mesh, ROLES.rows)
+    fresh = placed_batch(harvesting.clips, number, harvesting.chains, harvesting.frames, mesh)
     chains, bank, metrics = harvesting.program(
         state.train.params,
         harvesting.reference,
@@ -245,7 +275,11 @@ def _require_finite(record: dict[str, Any], state: RunState, directory: Path | N
     )
 
 
-def _interrupt(state: RunState, directory: Path | None) -> Interrupted:
-    saved = save(directory, state)
+def _interrupt(state: RunState, directory: Path | None, number: int) -> Interrupted:
+    return _interrupted(state, save(directory, state), number)
+
+
+def _interrupted(state: RunState, saved: Path | None, number: int) -> Interrupted:
     where = f"step {int(state.train.step)} is saved in {saved}" if saved else "nothing is saved without a workdir"
-    return Interrupted(f"stopped by Ctrl-C; {where}: run the same command again to go on from there")
+    name = NAMES[signal.Signals(number)]
+    return Interrupted(f"stopped by {name}; {where}: run the same command again to go on from there", number)

@@ -1,13 +1,16 @@
 """The state that training carries from step to step."""
 
+import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
+from jax.sharding import Mesh
 
 from recycle_jax.generators.base import Generator
+from recycle_jax.sharding import ROLES, named, place
 from recycle_jax.typing import Params, PRNGKey, Scalar
 
 
@@ -48,3 +51,32 @@ def with_optimizer(params: Params, optimizer: optax.GradientTransformation, key:
         refused=jnp.zeros((), jnp.int32),
         last_refused=jnp.full((), -1, jnp.int32),
     )
+
+
+def placed_state(
+    generator: Generator,
+    optimizer: optax.GradientTransformation,
+    key: PRNGKey,
+    mesh: Mesh,
+    params: Params | None = None,
+) -> TrainState:
+    """A state that is made where it is to lie, and shares no memory with what the caller passed: it may be donated.
+
+    Args:
+        generator: makes the parameters where none are given; its `init` is traced.
+        optimizer: an optax transformation.
+        key: of the phase.
+        mesh: from `make_mesh`.
+        params: to start from, or None.
+    """
+    there = named(mesh, ROLES.params)
+    state: TrainState
+    own_key = place(key, mesh, ROLES.params, copy=True)
+    if params is None:
+        fresh = functools.partial(init_state, generator, optimizer)
+        state = jax.jit(fresh, out_shardings=there)(own_key)
+    else:
+        around = functools.partial(with_optimizer, optimizer=optimizer)
+        own = place(params, mesh, ROLES.params, copy=True)
+        state = jax.jit(around, out_shardings=there)(own, key=own_key)
+    return state

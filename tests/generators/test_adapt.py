@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 from recycle_jax.batch import Batch
-from recycle_jax.generators.adapt import fixed, from_context, from_noisy, function_network, module_network
+from recycle_jax.generators.adapt import fixed, flow_call, from_function, from_nnx, predictor_call
 from recycle_jax.generators.base import Generator, clean_example
 from recycle_jax.generators.predictor import Predictor
 from recycle_jax.generators.rectified_flow import RectifiedFlow, velocity_head
@@ -37,7 +37,7 @@ def assert_trains_and_rolls(generator):
 
 
 def test_your_module_as_a_predictor():
-    network = module_network(lambda rngs: Pixelwise(rngs), from_context)
+    network = from_nnx(lambda rngs: Pixelwise(rngs), predictor_call)
     assert_trains_and_rolls(Predictor(network=network, context_frames=2))
 
 
@@ -46,7 +46,7 @@ def test_your_module_as_a_flow():
         def __call__(self, noisy, time, context):
             return noisy * time[:, None, None, None, None] / 1000.0 + super().__call__(context)
 
-    network = module_network(Velocity, from_noisy)
+    network = from_nnx(Velocity, flow_call)
     assert_trains_and_rolls(RectifiedFlow(network=network, context_frames=2, head=velocity_head))
 
 
@@ -54,7 +54,7 @@ def test_your_function_as_a_predictor():
     def fade(params, context):
         return params["gain"] * context[:, -1:]
 
-    network = function_network(fade, fixed({"gain": np.float32(0.9)}), from_context)
+    network = from_function(fade, fixed({"gain": np.float32(0.9)}), predictor_call)
     assert_trains_and_rolls(Predictor(network=network, context_frames=2))
 
 
@@ -62,7 +62,7 @@ def test_your_function_as_a_flow():
     def velocity(params, noisy, time, context):
         return noisy - params["gain"] * context[:, -1:]
 
-    network = function_network(velocity, fixed({"gain": np.float32(0.9)}), from_noisy)
+    network = from_function(velocity, fixed({"gain": np.float32(0.9)}), flow_call)
     assert_trains_and_rolls(RectifiedFlow(network=network, context_frames=2, head=velocity_head))
 
 
@@ -70,15 +70,15 @@ def test_your_network_with_actions():
     def move(params, context, action):
         return context[:, -1:] + params["speed"] * action[:, None, None, None, :]
 
-    network = function_network(move, fixed({"speed": 2.0}), lambda net, context, level, action: net(context, action))
+    network = from_function(move, fixed({"speed": 2.0}), lambda net, context, level, action: net(context, action))
     generator = Predictor(network=network, context_frames=1)
     _, chunk = generator.step(generator.init(KEYS[0]), jnp.zeros((2, 1, 4, 4, 1)), KEYS, jnp.ones((2, 1)))
     np.testing.assert_array_equal(chunk, np.full((2, 1, 4, 4, 1), 2.0))
 
 
 def test_time_runs_from_0_to_1000():
-    network = function_network(
-        lambda p, noisy, time, context: noisy * 0.0 + time[:, None, None, None, None], fixed({}), from_noisy
+    network = from_function(
+        lambda p, noisy, time, context: noisy * 0.0 + time[:, None, None, None, None], fixed({}), flow_call
     )
     frames = jnp.zeros((2, 1, 4, 4, 1))
     out = network.apply({}, frames, jnp.asarray([[1.0], [0.25]]), frames, jnp.zeros(2), None)
@@ -95,11 +95,11 @@ def test_your_weights_outlive_a_donation():
 
 @pytest.mark.parametrize("shape", [(2, 4, 4, 1), (2, 1, 4, 4, 3), (1, 1, 4, 4, 1)])
 def test_a_chunk_of_another_shape_is_named(shape):
-    network = function_network(lambda params, context: jnp.zeros(shape), fixed({}), from_context)
+    network = from_function(lambda params, context: jnp.zeros(shape), fixed({}), predictor_call)
     with pytest.raises(ValueError, match=r"made \(.*\) of \(2, 2, 4, 4, 1\).*reshape"):
         network.apply({}, jnp.zeros((2, 2, 4, 4, 1)), jnp.zeros(2), None)
 
 
 def test_a_module_with_running_statistics_is_refused():
     with pytest.raises(ValueError, match="BatchNorm keeps mean, a BatchStat.*GroupNorm"):
-        module_network(lambda rngs: nnx.BatchNorm(1, rngs=rngs), from_context)
+        from_nnx(lambda rngs: nnx.BatchNorm(1, rngs=rngs), predictor_call)

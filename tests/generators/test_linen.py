@@ -8,9 +8,9 @@ import pytest
 from flax import linen as nn
 
 from recycle_jax.batch import Batch
-from recycle_jax.generators.adapt import from_context, from_noisy
+from recycle_jax.generators.adapt import flow_call, predictor_call
 from recycle_jax.generators.base import Generator
-from recycle_jax.generators.linen import linen_network
+from recycle_jax.generators.linen import from_linen
 from recycle_jax.generators.predictor import Predictor
 from recycle_jax.generators.rectified_flow import RectifiedFlow, velocity_head
 from recycle_jax.histories.clean import TeacherForcing
@@ -39,11 +39,11 @@ class Velocity(nn.Module):
 
 
 def your_predictor():
-    return Predictor(network=linen_network(Pixelwise(), from_context, CONTEXT), context_frames=2)
+    return Predictor(network=from_linen(Pixelwise(), CONTEXT, call=predictor_call), context_frames=2)
 
 
 def your_flow():
-    network = linen_network(Velocity(), from_noisy, CHUNK, jax.ShapeDtypeStruct((1,), jnp.float32), CONTEXT)
+    network = from_linen(Velocity(), CHUNK, jax.ShapeDtypeStruct((1,), jnp.float32), CONTEXT, call=flow_call)
     return RectifiedFlow(network=network, context_frames=2, head=velocity_head)
 
 
@@ -68,7 +68,7 @@ def test_your_module_trains_and_rolls(make):
 
 
 def test_the_network_is_the_module():
-    network, module = linen_network(Pixelwise(), from_context, CONTEXT), Pixelwise()
+    network, module = from_linen(Pixelwise(), CONTEXT, call=predictor_call), Pixelwise()
     params = network.init(jax.random.key(3))
     context = jax.random.normal(jax.random.key(4), (5, 2, 4, 4, 1))
     wanted = module.init(jax.random.key(3), CONTEXT)["params"]
@@ -84,12 +84,12 @@ def test_annotated_parameters_arrive_as_plain_arrays():
             start = nn.with_partitioning(nn.initializers.ones_init(), (None,))
             return context[:, -1:] * self.param("gain", start, (1,))[None, None, None, None]
 
-    params = linen_network(Annotated(), from_context, CONTEXT).init(jax.random.key(0))
+    params = from_linen(Annotated(), CONTEXT, call=predictor_call).init(jax.random.key(0))
     assert isinstance(params["gain"], jax.Array)
 
 
 def test_what_generators_cannot_carry_is_refused():
     with pytest.raises(ValueError, match="BatchNorm keeps batch_stats.*GroupNorm"):
-        linen_network(nn.BatchNorm(use_running_average=False), from_context, CONTEXT)
+        from_linen(nn.BatchNorm(use_running_average=False), CONTEXT)
     with pytest.raises(ValueError, match="Dropout draws random numbers.*deterministic"):
-        linen_network(nn.Dropout(0.5, deterministic=False), from_context, CONTEXT)
+        from_linen(nn.Dropout(0.5, deterministic=False), CONTEXT)

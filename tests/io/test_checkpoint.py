@@ -66,6 +66,11 @@ def assert_same(left, right):
         assert bits(one) == bits(two), jax.tree_util.keystr(path)
 
 
+def listed(directory):
+    """Names in a directory, without those that hold the lock."""
+    return sorted(name for name in os.listdir(directory) if not name.startswith("."))
+
+
 def small(value):
     return {"w": jnp.full((2,), value, jnp.float32)}
 
@@ -124,7 +129,7 @@ def test_interrupted_saves_are_ignored_and_cleared(tmp_path):
     assert restore(tmp_path, small(0))[0] == 1
     save(tmp_path, 2, small(2))
     assert not stray.exists()
-    assert sorted(os.listdir(tmp_path)) == ["notes", "step_00000001", "step_00000002"]
+    assert listed(tmp_path) == ["notes", "step_00000001", "step_00000002"]
 
 
 def test_saving_a_step_again_never_leaves_none(tmp_path, monkeypatch):
@@ -143,7 +148,7 @@ def test_saving_a_step_again_never_leaves_none(tmp_path, monkeypatch):
     monkeypatch.undo()
     save(tmp_path, 1, small(4))
     np.testing.assert_array_equal(restore(tmp_path, small(0))[1]["w"], [4, 4])
-    assert os.listdir(tmp_path) == ["step_00000001"]
+    assert listed(tmp_path) == ["step_00000001"]
 
 
 def test_another_shape_names_the_leaf_and_both_shapes(tmp_path):
@@ -198,7 +203,7 @@ def test_a_disk_that_fills_up_while_writing_keeps_what_there_is(tmp_path, monkey
     monkeypatch.setattr(orbax, "save", fills_up)
     with pytest.raises(OSError, match="cannot write .*: No space left on device; free some space"):
         save(tmp_path, 1, small(2))
-    assert os.listdir(tmp_path) == ["step_00000001.replaced"]
+    assert listed(tmp_path) == ["step_00000001.replaced"]
     np.testing.assert_array_equal(restore(tmp_path, small(0))[1]["w"], [1, 1])
 
 

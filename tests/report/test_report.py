@@ -1,5 +1,6 @@
 """The report as a whole: what a reader gets, whatever the result file lacks."""
 
+import dataclasses
 import io
 import json
 import re
@@ -11,11 +12,12 @@ from rich.console import Console
 
 from recycle_jax.io.video import read_video
 from recycle_jax.report import page, plots
-from recycle_jax.report.answer import answer, comparison_grid
-from recycle_jax.report.build import CostCurve, Media, Video, build_report
+from recycle_jax.report.build import Media, Video, build_report
 from recycle_jax.report.filmstrips import Filmstrip
+from recycle_jax.report.grid import Column, Entry, Grid, Section
+from tests.report.made import LABELS
 
-SECTIONS = ["results", "drift", "survival", "filmstrips", "video", "wrong", "cost", "measured", "glossary"]
+SECTIONS = ["results", "drift", "survival", "motion", "filmstrips", "video", "wrong", "cost", "measured", "glossary"]
 SECTIONS += ["reproduce"]
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 
@@ -59,17 +61,14 @@ def media():
     clips = {name: rng.uniform(-1, 1, (6, 8, 8, 3)).astype("float32") for name in ("truth", "b", "recycle")}
     return Media(
         filmstrips=[Filmstrip(title="balls", numbers=[1, 4, 16, 64, 256, 1024], rows=clips)],
-        videos=[Video(name="side_by_side", title="balls", columns=clips, scale=4)],
-        cost_curves=[
-            CostCurve(title="balls", points={"recycle": [(1.1, 64.0, 32.0, 96.0), (1.4, 512.0, 300.0, 700.0)]})
-        ],
+        videos=[Video(name="side_by_side", title="balls", columns=clips, scale=4, fps=30.0)],
     )
 
 
 @pytest.fixture(scope="module")
 def folder(results, media, tmp_path_factory):
     path = tmp_path_factory.mktemp("run")
-    build_report(results, path, media, console=Console(file=io.StringIO()))
+    build_report(results, path, media, labels=LABELS, console=Console(file=io.StringIO()))
     return path
 
 
@@ -89,23 +88,15 @@ def test_the_page_fetches_nothing(html):
 
 
 def test_plots_filmstrips_and_video_are_files_too(folder):
-    place = "bouncing_balls-predictor"
-    names = {f"drift-{place}.png", f"survival-{place}.png", "cost-0.png", "filmstrip-0.png"}
+    task = "bouncing_balls-predictor"
+    names = {f"drift-{task}.png", f"survival-{task}.png", f"motion-{task}.png", "filmstrip-0.png"}
     assert {path.name for path in folder.iterdir()} == names | {"side_by_side.mp4", "report.html"}
     assert len(read_video(folder / "side_by_side.mp4")) == 6
 
 
-def test_rounds_of_the_recipe_are_drawn_with_the_reason_of_their_end(made, tmp_path):
-    rounds = {"cost": [0.1, 0.1], "value": [0.02, 0.01], "best": [0.02, 0.01], "stopped": "stop: nothing gained"}
-    results = made.results([made.cell("b", 0), made.cell("recycle", 0, rounds=rounds)])
-    page = build_report(results, tmp_path, console=Console(file=io.StringIO())).read_text()
-    assert "What each round of recycling brought" in page and "stop: nothing gained" in page
-    assert (tmp_path / "rounds-bouncing_balls-predictor-recycle.png").exists()
-
-
 def test_the_page_says_what_was_found_how_it_was_measured_and_how_to_repeat_it(html, made):
     text = Reader(html).text
-    assert "1,024 frames or more" in text and "at least" in text
+    assert "error recycling lasts longest of 5, 1,024 frames or more (motion" in text
     assert "python -m experiments.quickstart --preset small" in text
     for fact in (
         made.bands.sha,
@@ -122,28 +113,27 @@ def test_the_page_says_what_was_found_how_it_was_measured_and_how_to_repeat_it(h
 def test_the_same_results_give_the_same_page(results):
     cells = [cell for cell in results["cells"] if cell["method"] == "b"]
     bands = results["bands"]["bouncing_balls"]
-    methods = page.known_methods(["b"])
-    svgs = {plots.to_svg(plots.survival_plot({"b": cells}, bands, methods)) for _ in range(2)}
+    svgs = {plots.to_svg(plots.survival_plot({"b": cells}, bands, LABELS)) for _ in range(2)}
     assert len(svgs) == 1
 
 
 def test_a_plot_takes_the_page_s_ink(results):
     cells = [cell for cell in results["cells"] if cell["method"] == "b"]
-    figure = plots.survival_plot({"b": cells}, results["bands"]["bouncing_balls"], page.known_methods(["b"]))
+    figure = plots.survival_plot({"b": cells}, results["bands"]["bouncing_balls"], LABELS)
     svg = plots.to_svg(figure)
     assert "currentColor" in svg and "#222222" not in svg and "viewBox" in svg
 
 
 def test_a_plot_names_no_more_methods_than_an_eye_can_tell_apart(results):
     cell = next(cell for cell in results["cells"] if cell["method"] == "b")
-    names = ["b", "b_plus", "ours", "ours:told", *(f"rival_{i}" for i in range(20))]
+    names = ["b", "b_plus", "recycle", "recycle:told", *(f"rival_{i}" for i in range(20))]
     rollouts = {name: {**cell["rollouts"], "exit_frame": [i]} for i, name in enumerate(names)}
     entries = {name: [{**cell, "rollouts": rollouts[name]}] for name in names}
-    named = plots.most_telling(entries)
-    assert named == {"b", "b_plus", "ours", *(f"rival_{i}" for i in range(13, 20))}, "the longest, parts come last"
+    named = plots.most_telling(entries, LABELS)
+    assert named == {"b", "b_plus", "recycle", *(f"rival_{i}" for i in range(13, 20))}, "the longest, parts come last"
     same = {name: [cell] for name in names}
-    methods, bands = page.known_methods(names), results["bands"]["bouncing_balls"]
-    for figure in (plots.drift_plot(same, {}, bands, methods), plots.survival_plot(same, bands, methods)):
+    bands = results["bands"]["bouncing_balls"]
+    for figure in (plots.drift_plot(same, {}, bands, LABELS), plots.survival_plot(same, bands, LABELS)):
         shown = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
         assert "14 others" in shown and len(shown) < 10 + 5
 
@@ -151,7 +141,7 @@ def test_a_plot_names_no_more_methods_than_an_eye_can_tell_apart(results):
 def test_text_of_a_result_file_cannot_break_the_page(made):
     cells = [made.cell("b", 0, world="<script>alert(1)</script>")]
     results = made.results(cells, {"<script>alert(1)</script>": made.bands})
-    html = page.render(results, page.Pictures(), question="a < b & c?")
+    html = page.render(results, page.Pictures(), words=page.Words(question="a < b & c?"))
     assert "<script" not in html and "a &lt; b &amp; c?" in html
     assert "no filmstrips" in html.lower() and "no video was made" in html.lower()
 
@@ -160,7 +150,6 @@ def test_one_seed_is_called_one_seed(made):
     results = made.results([made.cell("recycle", 0), made.cell("b_plus", 0)])
     text = Reader(page.render(results, page.Pictures())).text
     assert "1 training seed (0): differences between trainings are not covered" in text
-    assert "one pair: no test" in text
 
 
 def test_what_is_missing_is_left_out_or_dashed(tmp_path, made):
@@ -176,8 +165,8 @@ def test_what_is_missing_is_left_out_or_dashed(tmp_path, made):
         entry["growth"]["n_max"] = "Infinity"
     html = build_report(results, tmp_path, console=Console(file=io.StringIO())).read_text()
     text = Reader(html).text
-    assert "No off-manifold distance was measured" in text and "somebody elses" in text
-    assert "lasts longest" in text
+    assert "off-manifold distance</em>" not in html and "somebody elses" in text
+    assert "2 of 2 last equally long" in text
     assert not re.search(r"\b(nan|NaN|None|inf)\b", text.replace("became NaN", ""))
 
 
@@ -198,44 +187,6 @@ def test_rollouts_of_another_length_stand_apart(made):
     assert "bouncing balls · predictor · 8,192 frames" in html
 
 
-def ratio(verdict, both=False, factor=16.0):
-    return {
-        "ratio": factor,
-        "ci95": [8.0, 20.0],
-        "verdict": verdict,
-        "both_censored": both,
-        "p_logrank": 0.01,
-    }
-
-
-@pytest.mark.parametrize(
-    ("row", "said"),
-    [
-        (ratio("longer"), "That is 16× as long (95 % interval 8.0 to 20)."),
-        (ratio("at_least"), "at least 16×"),
-        (ratio("shorter", factor=0.5), "shorter, 0.50×"),
-        (ratio("at_most", factor=0.5), "shorter, at most 0.50×"),
-        (ratio("tie", factor=1.1), "no clear difference, 1.10×"),
-        (ratio("tie", both=True), "a tie as far as was seen"),
-    ],
-)
-def test_an_answer_is_no_stronger_than_what_was_measured(results, row, said):
-    place = "bouncing_balls/predictor"
-    changed = results | {"headline": {"horizon_ratios": {place: {"recycle_over_b_plus": row}}}}
-    assert said in answer(changed)
-    assert comparison_grid(changed) is not None
-
-
-def test_an_answer_over_several_places_counts_verdicts(results):
-    ratios = {
-        "balls/predictor": {"recycle_over_noise": ratio("longer")},
-        "balls/flow": {"recycle_over_noise": ratio("shorter")},
-        "heartbeat/flow": {"recycle_over_noise": ratio("tie")},
-    }
-    said = answer(results | {"headline": {"horizon_ratios": ratios}})
-    assert "noise augmentation in 1 of 3 combinations of world and generator, shorter in 1, undecided in 1" in said
-
-
 def test_results_of_a_file_and_of_memory_give_one_report(results):
     assert page.render(json.loads(json.dumps(results)), page.Pictures()) == page.render(results, page.Pictures())
 
@@ -247,37 +198,37 @@ def test_survival_reads_kaplan_meier(results, made):
     assert alive[-1] == pytest.approx(np.mean([c for cell in cells for c in cell["rollouts"]["censored"]]))
 
 
-def test_of_many_rivals_those_beaten_everywhere_are_named_together():
-    longer, tie = {"verdict": "longer", "ratio": 3.0}, {"verdict": "undecided", "ratio": 1.1}
-    place = {f"ours_over_{rival}": longer for rival in ("b", "b_plus", "noise", "forcing")}
-    ratios = {"balls/flow": {**place, "ours_over_relay": tie}, "balls/predictor": {**place, "ours_over_relay": longer}}
-    said = answer({"headline": {"horizon_ratios": ratios}, "summary": {}})
-    assert "longer than 4 of 5 others wherever they were measured: teacher forcing (B);" in said
-    assert "it outlasts relay (1 of 2)." in said
-    assert said.endswith("It is shorter nowhere beyond doubt. The rest is undecided.")
-    ratios["balls/flow"]["ours_over_relay"] = {"verdict": "tie", "ratio": 0.04}
-    said = answer({"headline": {"horizon_ratios": ratios}, "summary": {}})
-    assert said.endswith("The rest is undecided; its median is the shorter one against relay (1).")
-    ratios["balls/flow"]["ours_over_relay"] = {"verdict": "shorter", "ratio": 0.5}
-    said = answer({"headline": {"horizon_ratios": ratios}, "summary": {}})
-    assert said.endswith("It is shorter than relay in 1. The rest is undecided.")
+def test_with_one_generator_nothing_lasts_longest_and_the_console_says_where_the_page_is(made, tmp_path):
+    out = io.StringIO()
+    path = build_report(made.results([made.cell("b", 0)]), tmp_path, labels=LABELS, console=Console(file=out, width=40))
+    text = Reader(path.read_text()).text
+    assert "longest" not in text
+    assert "with teacher forcing, half of the rollouts look like real video for 24 frames (motion 4" in text
+    assert f"report: {path}" in out.getvalue()
 
 
-def test_rivals_of_few_places_are_counted_and_their_losses_told():
-    longer, shorter = {"verdict": "longer", "ratio": 3.0}, {"verdict": "shorter", "ratio": 0.5}
-    place = {f"ours_over_{rival}": longer for rival in ("b", "b_plus", "noise", "forcing")}
-    ratios = {f"world{i}/flow": dict(place) for i in range(8)}
-    ratios["world0/flow"] |= {"ours_over_washed": longer, "ours_over_relay": shorter}
-    said = answer({"headline": {"horizon_ratios": ratios}, "summary": {}})
-    assert "longer than 5 of 6 others wherever they were measured" in said
-    assert "Diffusion Forcing; and 1 more that was measured in few places." in said
-    assert "it outlasts 1 more that was measured in few places. It is shorter than relay in 1." in said
+def test_recorded_video_has_no_drift_and_says_how_its_horizon_is_to_be_read(made, tmp_path):
+    cell = made.cell("b", 0, world="arm")
+    del cell["curves"]["distance"]
+    kept = {name: band for name, band in made.bands.statistics.items() if name != "distance"}
+    results = made.results([cell], {"arm": dataclasses.replace(made.bands, statistics=kept)})
+    page_text = build_report(results, tmp_path, labels=LABELS, console=Console(file=io.StringIO())).read_text()
+    assert 'id="drift"' not in page_text and 'id="motion"' in page_text and "error growth" not in page_text
+    assert "Recorded video:" in page_text and "share of real motion" in page_text
 
 
-def test_a_cost_plot_of_many_methods_names_the_foremost():
-    points = {"b": [(1.0, 8.0, 4.0, 16.0)], "b_plus": [(1.45, 16.0, 8.0, 32.0)]}
-    points |= {f"m{place}": [(1.45, 100.0 + place, 50.0, 200.0)] for place in range(40)}
-    figure = plots.cost_plot(points, page.known_methods(points), 1024)
-    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
-    assert labels[-2:] == ["32 others", "frames watched"] and len(labels) == plots.MOST_NAMED + 2
-    assert "m39" in labels and "m0" not in labels
+def test_what_was_set_and_where_the_parameters_lie_is_said(results):
+    words = page.Words(command="python -m experiments.footage --data films", saved="Parameters: runs/a/trained.")
+    html = page.render(results, page.Pictures(), LABELS, words)
+    assert "experiments.footage --data films" in html and "Parameters: runs/a/trained." in html
+
+
+def test_an_experiment_s_own_blocks_stand_where_they_belong(results):
+    grid = Grid(columns=[Column(title="x")], sections=[Section(title="", rows=[[Entry(main="0.5")]])])
+    blocks = {
+        name: [page.Block(title=f"<{name}>", grid=grid, anchor=name)] for name in ("compared", "sections", "cost")
+    }
+    html = page.render(results, page.Pictures(), LABELS, extras=page.Extras(**blocks))
+    assert Reader(html).ids[2] == "sections"
+    assert html.index("&lt;compared&gt;") < html.index('<section id="survival">') < html.index("<h2>&lt;sections&gt;")
+    assert html.index('<section id="cost">') < html.index("<h3>&lt;cost&gt;")

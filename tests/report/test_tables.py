@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from experiments.comparison.labels import METHODS, known_methods
 from recycle_jax.report import details, wording
 from recycle_jax.report.build import print_table
 from recycle_jax.report.failures import failures, rollout_failures
 from recycle_jax.report.filmstrips import TILE, Filmstrip, columns, draw
 from recycle_jax.report.grid import Column, Entry, Grid, Section, as_html, as_markdown
-from recycle_jax.report.places import split
+from recycle_jax.report.labels import Label, Labels
 from recycle_jax.report.tables import html_table, markdown_table, summary_table
+from recycle_jax.report.tasks import split
+from tests.report.made import LABELS
 
 
 @pytest.mark.parametrize(
@@ -67,9 +68,9 @@ def test_units():
 
 
 def test_every_method_stands_in_every_table_losers_included(results, made):
-    texts = (markdown_table(results), html_table(results))
+    texts = (markdown_table(results, LABELS), html_table(results, LABELS))
     for text in texts:
-        positions = [text.index(METHODS[method].name) for method in made.methods]
+        positions = [text.index(LABELS.known[method].name) for method in made.methods]
         assert positions == sorted(positions), "methods are not in their usual order"
         assert "≥ 1,024" in text and "saturates in band" in text
     row = next(line for line in texts[0].splitlines() if line.startswith("| noise augmentation"))
@@ -79,17 +80,19 @@ def test_every_method_stands_in_every_table_losers_included(results, made):
 @pytest.mark.parametrize("width", [80, 150])
 def test_the_console_table_fits_and_keeps_words_whole(results, width):
     out = io.StringIO()
-    print_table(results, Console(file=out, width=width, force_terminal=True, no_color=True))
+    print_table(results, LABELS, Console(file=out, width=width, force_terminal=True, no_color=True))
     text = out.getvalue()
     assert "…" not in text and "≥ 1,024" in text
     assert ("tuning" in text) == (width == 150)
 
 
-def test_the_console_table_is_wide_where_output_is_a_file(results, made):
+def test_the_console_table_has_a_width_that_logs_and_notebooks_show_where_output_is_a_file(results, made):
     out = io.StringIO()
-    print_table(results, Console(file=out, width=60))
-    assert "tuning" in out.getvalue()
-    assert summary_table(results, brief=True).row_count == len(made.methods) + 1
+    print_table(results, LABELS, Console(file=out, width=60))
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= 100 and "\N{HORIZONTAL ELLIPSIS}" not in out.getvalue()
+    assert any("compute" in line for line in lines) and not any("tuning" in line for line in lines)
+    assert summary_table(results, LABELS, brief=True).row_count == len(made.methods) + 1
 
 
 def test_causes_have_sides_where_the_curve_says_so(results):
@@ -127,15 +130,24 @@ def test_laws_are_told_in_words(results):
 
 
 def test_costs_leave_out_what_nobody_measured(results):
-    titles = [column.title for column in details.costs_grid(results).columns]
-    assert "harvest" in titles and "choosing" not in titles
+    titles = [column.title for column in details.costs_grid(results, LABELS).columns]
+    assert "harvest" in titles and "selection" not in titles
 
 
-def test_colours_and_markers_are_each_method_s_own():
-    shown = known_methods([*METHODS, "puzzle", "stranger"])
-    assert list(shown)[-2:] == ["puzzle", "stranger"]
-    drawn = [(method.colour, method.marker) for method in shown.values()]
-    assert len(set(drawn)) == len(drawn), "two methods look alike"
+def test_ids_without_a_label_come_last_with_a_look_of_their_own():
+    shown = Labels(known={"b": Label(name="base", colour="#111111", marker="o")}).of(
+        ["truth", "stranger", "puzzle", "b"]
+    )
+    assert [label.name for label in shown.values()] == ["real video", "base", "puzzle", "stranger"]
+    drawn = [(label.colour, label.marker) for label in shown.values()]
+    assert len(set(drawn)) == len(drawn), "two generators look alike"
+
+
+def test_an_id_keeps_its_look_whoever_is_shown_beside_it():
+    labels = LABELS.covering(["x", "y", "b+0.1"])
+    assert labels.of(["y"])["y"] == labels.of(["x", "y"])["y"]
+    assert labels.named("b+0.1") == "teacher forcing, 0.1 × B on top"
+    assert list(labels.of(["y", "b+0.1", "b"])) == ["b", "b+0.1", "y"]
 
 
 def test_a_table_escapes_and_checks_its_rows():
@@ -150,15 +162,15 @@ def test_a_table_escapes_and_checks_its_rows():
 def test_a_name_of_another_form_is_refused():
     with pytest.raises(ValueError, match="WORLD/GENERATOR/METHOD"):
         split("recycle")
-    place, method = split("balls/flow/b@three balls@10000")
-    assert (method, place.title) == ("b", "balls · flow · shown three balls · 10,000 frames")
-    assert place.stem == "balls-flow-three-balls-10000"
+    task, method = split("balls/flow/b@three balls@10000")
+    assert (method, task.title) == ("b", "balls · flow · shown three balls · 10,000 frames")
+    assert task.stem == "balls-flow-three-balls-10000"
 
 
 def test_filmstrips_enlarge_without_smoothing():
     assert columns(1024) == [1, 4, 16, 64, 256, 1024] and columns(300) == [1, 4, 16, 64, 256] and columns(1) == [1]
     board = np.indices((1, 16, 16, 1)).sum(axis=0) % 2 * 2.0 - 1.0
-    image = np.asarray(draw(Filmstrip(title="board", numbers=[1, 4], rows={"recycle": board, "truth": board})))
+    image = np.asarray(draw(Filmstrip(title="board", numbers=[1, 4], rows={"recycle": board, "truth": board}), LABELS))
     values, counts = np.unique(image.reshape(-1, 3)[:, 0], return_counts=True)
     assert {0, 255} <= set(values)
     scale = round(TILE / 16)

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 
 from recycle_jax.io import checkpoint
+from recycle_jax.io.lock import InUse, in_use
+from recycle_jax.io.writers import write_json
 from recycle_jax.training.interrupt import Interrupted, deferred_interrupt
 from recycle_jax.training.loop import Observer, Schedule
 
@@ -115,19 +117,57 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does(program, unbroken, tmp_pa
     assert_identical(program.go_on(tmp_path), unbroken[0]), "a finished run has nothing left to do"
 
 
-def test_ctrl_c_saves_says_how_to_go_on_and_loses_nothing(program, unbroken, tmp_path):
+@pytest.mark.parametrize(("number", "name", "status"), [("SIGINT", "Ctrl-C", 130), ("SIGTERM", "SIGTERM", 143)])
+def test_a_signal_saves_says_how_to_go_on_and_loses_nothing(program, unbroken, tmp_path, number, name, status):
+    number = signal.Signals[number]
+
     def press(record):
         if record["step"] == 6:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
 
-    before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(Interrupted, match="run the same command again") as stopped:
+    before = signal.getsignal(number)
+    with pytest.raises(Interrupted, match=f"stopped by {name}; .*run the same command again") as stopped:
         program.go_on(tmp_path, log=press)
-    assert signal.getsignal(signal.SIGINT) is before
-    assert isinstance(stopped.value, KeyboardInterrupt)
+    assert signal.getsignal(number) is before
+    assert isinstance(stopped.value, KeyboardInterrupt) and stopped.value.exit_status == status
     assert "step 6 is saved in" in str(stopped.value) and str(tmp_path) in str(stopped.value)
     assert checkpoint.latest_step(tmp_path) == 6
+    assert not in_use(tmp_path)
     assert_identical(program.go_on(tmp_path), unbroken[0])
+
+
+def test_a_signal_amid_the_last_save_is_not_lost(program, tmp_path, monkeypatch):
+    real = checkpoint.save
+
+    def pressed(directory, step, state):
+        signal.raise_signal(signal.SIGTERM)
+        return real(directory, step, state)
+
+    monkeypatch.setattr(checkpoint, "save", pressed)
+    with pytest.raises(Interrupted, match="stopped by SIGTERM; step 2 is saved in"):
+        program.run(program.fresh(), Observer(checkpoints=tmp_path), updates=2)
+    assert checkpoint.steps(tmp_path) == [2]
+
+
+def test_a_second_run_in_the_same_directory_is_refused_before_it_trains(program, tmp_path, monkeypatch):
+    write_json(tmp_path / ".lock", {"host": "here", "pid": 7, "started": "earlier", "token": "x"})
+
+    def held_by_another(*_):
+        raise BlockingIOError
+
+    monkeypatch.setattr("recycle_jax.io.lock._locked_file", held_by_another)
+    records = []
+    with pytest.raises(InUse, match="in use by process 7 on here, which began at earlier"):
+        program.run(program.fresh(), Observer(log=records.append, checkpoints=tmp_path))
+    assert records == [] and checkpoint.steps(tmp_path) == []
+
+
+def test_no_progress_where_none_is_wanted(program, capsys):
+    program.run(program.fresh(), Observer(label=None), updates=2)
+    assert capsys.readouterr() == ("", "")
+    program.run(program.fresh(), Observer(label="b"), updates=2)
+    begins, ends = capsys.readouterr().err.splitlines()
+    assert begins == "b: begins, 2 in all" and ends.startswith("b: ended, 2 of 2 (100%), loss ")
 
 
 def test_ctrl_c_without_a_workdir_says_that_nothing_is_saved(program):
@@ -136,13 +176,15 @@ def test_ctrl_c_without_a_workdir_says_that_nothing_is_saved(program):
         program.run(program.fresh(), Observer(log=press))
 
 
-def test_a_second_ctrl_c_does_not_wait():
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_second_signal_does_not_wait(number, status):
     with deferred_interrupt() as pressed:
-        assert not pressed()
-        signal.raise_signal(signal.SIGINT)
-        assert pressed()
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
+        assert pressed() is None
+        signal.raise_signal(signal.SIGTERM)
+        assert pressed() == signal.SIGTERM
+        with pytest.raises(Interrupted, match="stopped at once by a second") as stopped:
+            signal.raise_signal(number)
+    assert stopped.value.exit_status == status
 
 
 def test_a_killed_run_goes_on_to_the_same_bits(tiny, program, unbroken, tmp_path):

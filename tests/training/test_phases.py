@@ -67,7 +67,7 @@ def test_a_policys_bank_that_does_not_fit_is_refused_before_it_is_made(tiny, mes
     monkeypatch.setattr(capacity, "_free_bytes", lambda device, here: 4000)
     schedule = Schedule(updates=2, rows=4, frames=policy.clip_frames(generator))
     with pytest.raises(MemoryError, match=r"capacity=64 needs .* are free: use capacity=\d+"):
-        train_phase(generator, policy, tiny.Waves(), schedule, jax.random.key(0), mesh)
+        train_phase(generator, policy, tiny.Waves(), schedule, jax.random.key(0), mesh, shards=1)
     assert not any(made), "it was allocated first"
 
 

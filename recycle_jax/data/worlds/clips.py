@@ -46,19 +46,20 @@ class WorldClips:
     def deterministic(self) -> bool:
         return self.world.deterministic
 
-    def batch(self, step: int, rows: int, frames: int) -> Batch:
-        """Returns `rows` clips of `frames` frames; the same for the same `step`.
+    def batch(self, step: int, rows: int, frames: int, first: int = 0) -> Batch:
+        """Returns `rows` clips of `frames` frames from row `first` on; the same for the same `step`.
 
         Raises:
-            ValueError: if `rows` or `frames` is below 1.
+            ValueError: if `rows` or `frames` is below 1, or `first` below 0.
         """
-        if rows < 1 or frames < 1:
+        if rows < 1 or frames < 1 or first < 0:
             raise ValueError(
-                f"A batch of {rows} rows of {frames} frames was asked for; both must be at least 1. "
+                f"A batch of {rows} rows of {frames} frames from row {first} was asked for; rows and frames must be at "
+                "least 1, the first row at least 0. "
                 "Pass positive numbers: a simulated clip can have any length."
             )
         program = _program(self.world, rows, frames, self.sharding)
-        return program(np.uint32(self.seed), np.uint32(step))
+        return program(np.uint32(self.seed), np.uint32(step), np.uint32(first))
 
 
 def sample_clip(world: World, key: PRNGKey, frames: int) -> tuple[Clip, Scalar]:
@@ -71,10 +72,10 @@ def sample_clip(world: World, key: PRNGKey, frames: int) -> tuple[Clip, Scalar]:
 @functools.lru_cache(maxsize=64)
 def _program(
     world: World, rows: int, frames: int, sharding: jax.sharding.Sharding | None
-) -> Callable[[np.uint32, np.uint32], Batch]:
-    def batch(seed: Scalar, step: Scalar) -> Batch:
+) -> Callable[[np.uint32, np.uint32, np.uint32], Batch]:
+    def batch(seed: Scalar, step: Scalar, first: Scalar) -> Batch:
         key = jax.random.fold_in(jax.random.key(seed), step)
-        keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, np.arange(rows, dtype=np.uint32))
+        keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, first + np.arange(rows, dtype=np.uint32))
         clip, domain = jax.vmap(lambda key: sample_clip(world, key, frames))(keys)
         return Batch(clip=clip, domain=domain)
 

@@ -14,8 +14,11 @@ from jax.sharding import Mesh
 
 from recycle_jax.errors.bank.bank import ErrorBank
 from recycle_jax.errors.bank.storage import BankState
-from recycle_jax.sharding import ROLES, check_split, named
+from recycle_jax.sharding import ROLES, named, require_multiples
 from recycle_jax.typing import PyTree
+
+MOST_SHARDS = 8
+"""Logical shards of a bank by default: 1, 2, 4 and 8 devices draw the same from it."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -86,6 +89,19 @@ def in_a_shard(capacity: int, shards: int) -> int:
     return capacity // shards
 
 
+def logical_shards(devices: int, *sizes: int) -> int:
+    """Shards of a bank where nobody asked for a number: a multiple of the devices, so that draws do not depend on them.
+
+    Args:
+        devices: how many.
+        sizes: rows, chains and entries that the shards share: 8 shards, or fewer where these are no multiples of 8.
+
+    Returns:
+        1, 2, 4 or 8, raised to a multiple of `devices`.
+    """
+    return math.lcm(devices, math.gcd(MOST_SHARDS, *sizes))
+
+
 def allocate(bank: ErrorBank, entry: PyTree, mesh: Mesh, budget: Budget | None = None) -> BankState:
     """An empty bank on a mesh, made there after `check`; without a budget, by what is `available`."""
     check(bank, entry, mesh, available(mesh) if budget is None else budget)
@@ -99,7 +115,7 @@ def _is_bank(node: object) -> bool:
 def _check_state(state: BankState, mesh: Mesh, budget: Budget) -> None:
     """`check` of a bank's shapes."""
     shards, slots = state.count.shape
-    check_split(shards, mesh)
+    require_multiples({"shards": (shards, mesh.size)}, mesh)
     need = _bytes(state) // mesh.size * budget.copies
     if need > budget.bytes_per_device:
         fits = _largest_capacity(state, mesh, budget)

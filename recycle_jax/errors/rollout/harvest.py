@@ -101,8 +101,8 @@ class Harvest:
             )
         if not 1 <= self.min_age <= self.max_age:
             raise ValueError(
-                f"ages run from min_age={self.min_age} to max_age={self.max_age}: need 1 <= min_age <= max_age, so "
-                f"use min_age=1 for all ages, or raise max_age"
+                f"ages run from min_age={self.min_age} to max_age={self.max_age}: need 1 <= min_age <= max_age; "
+                f"min_age=1 banks all ages"
             )
 
     def clip_frames(self, reference: Reference) -> int:

@@ -63,13 +63,13 @@ def test_the_target_goes_on_at_the_contexts_own_speed_as_far_as_it_is_carried(ve
 
 
 def test_a_share_that_is_none_is_refused():
-    with pytest.raises(ValueError, match=r"carried is 1\.5"):
+    with pytest.raises(ValueError, match=r"velocity_carry is 1\.5"):
         Registered(velocity_carry=1.5)
 
 
 def test_one_frame_has_no_speed_to_carry():
     clip = walking(2)
-    with pytest.raises(ValueError, match="a context of 1 frame shows no speed"):
+    with pytest.raises(ValueError, match="one context frame shows no speed"):
         Registered(velocity_carry=0.5)(clip[:, :1], clip[:, 1:], walking(3), None)
 
 

@@ -17,6 +17,7 @@ from experiments.comparison.cell_store import (
 from recycle_jax.drift.bands import Bands
 from recycle_jax.drift.summary import summarise
 from recycle_jax.io.workdir import open_workdir
+from recycle_jax.io.writers import write_json
 
 FRAMES = 64
 BANDS = Bands(
@@ -99,6 +100,16 @@ def test_cells_of_other_settings_are_not_taken_over(tmp_path):
     assert take_over(path, open_workdir(tmp_path / "same", {"budget": {"base": 4000}}), "small", FRAMES) == 1
 
 
+def test_settings_of_older_files_are_read_under_their_new_names(tmp_path):
+    path, old = tmp_path / "compare.json", {"choices": {"pull": 0.5}, "recycling": {"mended": 0.0, "paced": False}}
+    publish(str(path), {**results([cell(0)]), "made_of": old})
+    now = {"choices": {"reanchor_rate": 0.5}, "recycling": {"repair_prob": 0.0}}
+    assert take_over(path, open_workdir(tmp_path / "run", now), "small", FRAMES) == 1
+    publish(str(path), {**results([cell(0)]), "made_of": {**old, "recycling": {"mended": 0.0, "paced": True}}})
+    with pytest.raises(ValueError, match="recycling.paced: True there"):
+        take_over(path, open_workdir(tmp_path / "other", now), "small", FRAMES)
+
+
 def test_a_cell_that_is_there_is_not_replaced(published, workdir):
     path = cell_path(workdir, "balls", "flow", "ours", 0)
     path.parent.mkdir()
@@ -157,3 +168,14 @@ def test_seeds_of_a_workdir_are_found_whoever_asked_for_them(tmp_path):
         path.parent.mkdir(exist_ok=True)
         path.write_text("{}")
     assert seeds_there(place) == {0, 3, 7, 12}
+
+
+def test_a_cell_has_a_name_that_every_file_system_takes_and_is_found_under_its_old_one(workdir):
+    path = cell_path(workdir, "arm", "flow", "ours:late", 2)
+    assert path.name == "arm-flow-ours%3Alate-2.json"
+    write_json(path, {})
+    assert seeds_there(workdir) == {2}
+    old = path.with_name("arm-flow-ours:cool-1.json")
+    write_json(old, {})
+    assert cell_path(workdir, "arm", "flow", "ours:cool", 1) == old
+    assert seeds_there(workdir) == {1, 2}

@@ -24,7 +24,7 @@ from experiments.comparison.method import Method, registered
 from experiments.comparison.methods import RELAY, SCREENED, TABLE
 from experiments.comparison.phases import Job, beginning_at
 from experiments.comparison.runner import Share
-from experiments.comparison.suite import COMPARED, Config, _arenas, retired_cells, smoke
+from experiments.comparison.suite import COMPARED, Config, _tasks, retired_cells, smoke
 from experiments.comparison.task import Budget, Trained
 from recycle_jax.generators.predictor import Predictor
 from recycle_jax.generators.rectified_flow import RectifiedFlow
@@ -187,7 +187,7 @@ def test_unknown_names_are_answered_with_the_nearest():
 
 
 def test_predictors_are_spared_worlds_of_chance():
-    places = [make() for make in _arenas(Config(), Judging(max_frames=16, rollouts=4))]
+    places = [make() for make in _tasks(Config(), Judging(max_frames=16, rollouts=4))]
     kinds = {name: [p.kind for p in places if p.world == name] for name in (*WORLDS, *STOCHASTIC, *CROWDED)}
     assert all(kinds[name] == ["predictor", "flow"] for name in (*WORLDS, *CROWDED))
     assert [things_in(world) for world in (*WORLDS.values(), *CROWDED.values())] == [1, 1, 1, 1, 2, 2]
