@@ -1,4 +1,4 @@
-"""Every known remedy for drift at equal compute, judged the same way: the evidence behind the library.
+"""Every known remedy for drift at equal compute, evaluated the same way: the evidence behind the library.
 
     python -m experiments.compare --preset small
 

@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 
 import recycle_jax as rj
+from experiments.footage_files import data_hash, frame_rate
 from recycle_jax.cli import launch
-from recycle_jax.io.identity import folder_hash
 from recycle_jax.io.video import write_mp4
 from recycle_jax.io.workdir import open_workdir
 
@@ -122,8 +122,7 @@ def main(command: Command, workdir: Path, preset: str) -> rj.Horizon:
     """Runs the experiment; the work directory gets the report, the generator and a long video."""
     config = command.config
     del preset
-    identity = folder_hash(command.data) if command.data else None
-    folder = open_workdir(workdir, config, data=identity)
+    folder = open_workdir(workdir, config, data=data_hash(command.data))
     clips, held_out = rj.data.split_clips(load(command), config.held_out)
     network = rj.models.velocity_unet(
         shape=clips.shape,
@@ -144,8 +143,8 @@ def main(command: Command, workdir: Path, preset: str) -> rj.Horizon:
         **shared,
     )
     rj.save(result.generator, result.params, folder.path / "generator")
-    start = held_out.batch(0, 4, config.context).clip
-    rj.stream(result.generator, result.params, start, config.long_frames, to=folder.path / "long.mp4")
+    fps, start = config.fps or frame_rate(command.data), held_out.batch(0, 4, config.context).clip
+    rj.stream(result.generator, result.params, start, config.long_frames, to=folder.path / "long.mp4", fps=fps)
     horizon = rj.horizon(
         result.generator,
         result.params,
@@ -155,7 +154,9 @@ def main(command: Command, workdir: Path, preset: str) -> rj.Horizon:
         others={"before recycling": (generator, before)},
         name="recycled",
     )
-    horizon.save(folder.report)
+    horizon.save(
+        folder.report, fps=fps, notes=[f"The generator lies in {folder.path / 'generator'}: rj.load opens it."]
+    )
     print(horizon)
     return horizon
 

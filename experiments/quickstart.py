@@ -86,7 +86,7 @@ def main(config: Config, workdir: Path, preset: str) -> rj.Horizon:
     start = held_out.batch(0, 4, 2).clip
     rj.save(result.generator, result.params, folder.path / "generator")
     rj.stream(result.generator, result.params, start, config.frames, to=folder.path / "recycled.mp4")
-    horizon.save(folder.report)
+    horizon.save(folder.report, notes=[f"The generator lies in {folder.path / 'generator'}: rj.load opens it."])
     print(horizon)
     return horizon
 

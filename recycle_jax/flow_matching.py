@@ -56,11 +56,6 @@ def data_end(x_sigma: Frames, v: Frames, sigma: Sigma) -> Frames:
     return x_sigma - over_frames(sigma) * v
 
 
-def noise_end(x_sigma: Frames, v: Frames, sigma: Sigma) -> Frames:
-    """Equation (6)."""
-    return x_sigma + (1.0 - over_frames(sigma)) * v
-
-
 @runtime_checkable
 class Target(Protocol):
     """Which velocity an injected example asks for."""

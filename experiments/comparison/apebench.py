@@ -44,7 +44,7 @@ RIVALS = {"one": 1.0, "sup;5": 5.0, "div;5": 5.0}
 """The suite's trainers, and their cost in one-step updates; the solver that `div;5` calls besides is not counted."""
 
 TRIALS = (("ours", 30),)
-"""Settings tried, see NOTES.md; the suite's trainers are taken as they are."""
+"""Settings tried, see docs/lab_notes; the suite's trainers are taken as they are."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -204,7 +204,7 @@ def _seeds_of(place: Workdir, scenario: str, method: str) -> list[int]:
 
 
 def read_cell(place: Workdir, scenario: str, method: str, seed: int) -> dict[str, Any] | None:
-    """A finished cell; None where it is missing or, which is told, cannot be read."""
+    """A finished cell; None where it is missing or, which is reported, cannot be read."""
     path = cell_path(place, scenario, method, seed)
     if not path.exists():
         return None

@@ -20,13 +20,13 @@ import numpy as np
 
 from experiments.comparison.apebench_net import frame_network, to_fields, to_frames
 from experiments.comparison.apebench_suite import Setting, Task
+from experiments.comparison.baselines.relay import Relay
 from recycle_jax.data.arrays import ArrayClips, from_arrays
 from recycle_jax.generators.base import mean_square
 from recycle_jax.generators.predictor import Predictor, squared_error
 from recycle_jax.histories.base import ExamplePolicy
 from recycle_jax.histories.clean import TeacherForcing
 from recycle_jax.histories.pushforward import Pushforward
-from recycle_jax.histories.relay import Relay
 from recycle_jax.models.outputs import mean_kept
 from recycle_jax.rollout.scan import rollout
 from recycle_jax.sharding import make_mesh

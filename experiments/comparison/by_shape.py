@@ -1,4 +1,4 @@
-"""Which handwriting the rollouts of moving digits lose: kept starts, shape by shape.
+"""Which digits the rollouts of moving digits lose: surviving starts, shape by shape.
 
 A rollout is lost where it leaves the bands of all real video. All shapes share one band of motion, whose lower edge is
 drawn by the shape that changes the picture least when it moves; such a shape is also the one whose mistakes a mean

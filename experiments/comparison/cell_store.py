@@ -1,4 +1,4 @@
-"""Where a contest's cells lie, how its results are published, and how a new workdir goes on from what was published.
+"""Where a comparison's cells lie, how results are published, and how a new workdir resumes from what was published.
 
 A table may grow for longer than a machine lasts. So the published file is more than a copy to look at: its cells can
 be taken over into an empty workdir, and the settings that the screening had chosen with them. Exits, costs and losses
@@ -37,7 +37,7 @@ def seeds_there(workdir: Workdir) -> set[int]:
 
 
 def is_there(path: Path) -> bool:
-    """Whether a cell is finished; one that cannot be read is told of and made again."""
+    """Whether a cell is finished; one that cannot be read is reported and made again."""
     if not path.exists():
         return False
     try:
@@ -75,7 +75,7 @@ def _line(value: Any) -> str:
 
 
 def _slim(cell: dict[str, Any], bands: dict[str, Any] | None) -> dict[str, Any]:
-    """A cell without the curves of single rollouts; what they tell about the ends is kept in words."""
+    """A cell without the curves of single rollouts; how each rollout ended is kept in words."""
     if _is_slim(cell):
         return cell
     curves = {name: {"frames": curve["frames"], "mean": curve["mean"]} for name, curve in cell["curves"].items()}
@@ -117,16 +117,9 @@ def take_over(path: str | Path, workdir: Workdir, preset: str, usual_frames: int
     kept = {
         "summary": earlier["summary"],
         "bands": {world: bands["sha"] for world, bands in earlier["bands"].items()},
-        "settings": earlier["settings"],
     }
     write_json(_earlier(workdir), kept)
     return len(missing)
-
-
-def settings_taken_over(workdir: Workdir) -> dict[str, str]:
-    """Family -> the setting that was chosen for it before, so that all of its cells are of one setting."""
-    settings: dict[str, str] = _taken_over(workdir)["settings"]
-    return settings
 
 
 def known_of_curves(
@@ -135,7 +128,7 @@ def known_of_curves(
     """Entry -> what was concluded from its single curves, where these are no longer there; for `summarise`.
 
     Raises:
-        ValueError: if a world's bands are others than those by which taken-over cells were judged.
+        ValueError: if a world's bands are others than those by which taken-over cells were evaluated.
     """
     earlier = _taken_over(workdir)
     for world in {cell["world"] for cell in cells if _is_slim(cell)}:
@@ -150,7 +143,7 @@ def known_of_curves(
 
 def _taken_over(workdir: Workdir) -> dict[str, Any]:
     path = _earlier(workdir)
-    return read_json(path) if path.exists() else {"summary": {}, "bands": {}, "settings": {}}
+    return read_json(path) if path.exists() else {"summary": {}, "bands": {}}
 
 
 def _earlier(workdir: Workdir) -> Path:

@@ -14,7 +14,6 @@ FOLDER holds video files, in sub-folders where the domains differ. Without `--da
 its own. About 25 minutes on two idle cores; the first run also decodes the clips.
 """
 
-import contextlib
 import dataclasses
 import functools
 import tempfile
@@ -25,46 +24,40 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.comparison.builders import as_it_is, at_rate, cooled, in_recipe, recycled, relayed
+from experiments.comparison.builders import SLOW, at_temperature, by_recipe, ours, recycling, with_learning_rate
 from experiments.comparison.cell_store import take_over
+from experiments.comparison.conclusion import conclude
 from experiments.comparison.evaluation import Judging, footage_bands, footage_windows
 from experiments.comparison.method import METHODS, Method
-from experiments.comparison.methods import IN_DISGUISE
-from experiments.comparison.runner import Comparison, Share, conclude, run_contest
+from experiments.comparison.methods import slow
+from experiments.comparison.runner import Comparison, Share, run_comparison
 from experiments.comparison.task import Budget, Choices, Evaluator, Net, Task, build_generator
+from experiments.footage_files import FALLBACK_FPS, data_hash, frame_rate
 from recycle_jax.cli import launch, written_out
 from recycle_jax.data.arrays import ArrayClips
-from recycle_jax.data.videos import FrameRule, find_videos, load_folder
+from recycle_jax.data.videos import FrameRule, load_folder
 from recycle_jax.data.worlds.balls import BouncingBalls
 from recycle_jax.data.worlds.clips import WorldClips
 from recycle_jax.drift.monitor import Monitor
 from recycle_jax.drift.recorded import recorded_statistics
 from recycle_jax.histories.recipe import Recycling
-from recycle_jax.io.video import import_av, write_mp4
+from recycle_jax.io.video import write_mp4
 from recycle_jax.io.workdir import open_workdir
 from recycle_jax.sharding import make_mesh
 
 TABLE: dict[str, Method] = {
     **{name: METHODS[name] for name in ("b", "b_plus", "noise")},
-    "cooled": cooled(METHODS["b_plus"]),
-    "ours": as_it_is(METHODS["recycle"]),
-    "ours:relayed,fast": relayed(METHODS["recycle"]),
-    "ours:slow": in_recipe(METHODS["recycle"]),
-    "ours:late": in_recipe(METHODS["recycle"], begins=1.0),
-    "ours:late,unmended": in_recipe(recycled(repair_prob=0.0), begins=1.0),
-    "ours:late,cool": in_recipe(recycled(repair_prob=0.0), temperature=0.5, begins=1.0),
-    "ours:told": IN_DISGUISE,
-    "ours:fast,trusted": at_rate(in_recipe(recycled(trust=0.4))),
-    "ours:even,fast": relayed(recycled(gradient_normalized=True)),
-    "b_plus:fast": at_rate(METHODS["b_plus"]),
-    "noise:fast": at_rate(METHODS["noise"]),
+    "cooled": at_temperature(METHODS["b_plus"], 0.5),
+    "ours": ours(recycling()),
+    "ours:slow": slow(recycling()),
+    "ours:late": by_recipe(recycling(), SLOW, begins=1.0),
+    "ours:late,unmended": by_recipe(recycling(repair_prob=0.0), SLOW, begins=1.0),
+    "ours:late,cool": by_recipe(recycling(repair_prob=0.0), SLOW, temperature=0.5, begins=1.0),
+    "b_plus:fast": with_learning_rate(METHODS["b_plus"]),
+    "noise:fast": with_learning_rate(METHODS["noise"]),
 }
-"""The recipe of `histories.recycle`, and what it is compared with: the same at the budget's rates, that from the whole
-B on, then without mended frames, cooled in any case, or told of its own frames; what the recipe was before its chains
-ended, with even rows and with its relay at the recipe's rate too; and rivals at that rate."""
-
-FALLBACK_FPS = 8.0
-"""Frame rate of videos where no file tells one; the rendered clips are written at it."""
+"""The recipe of `histories.recycle`, and what it is compared with: the recipe before its chains ended, at the budget's
+rates, that from the whole B on, then without repaired frames, or cooled in any case; and rivals at its rate."""
 
 QUESTION = "How long do rollouts of a generator of real footage look like real footage?"
 
@@ -78,7 +71,7 @@ class Config:
         size: side of the frames, 32 to 64.
         crop: cut the middle square, or squeeze the whole frame into it.
         held_out: share of the clips that nothing trains on; bands come from one half of them, their check and the
-            starts of the judged rollouts from the other.
+            starts of the evaluated rollouts from the other.
         context: frames of history.
         kinds: generators.
         methods: method ids.
@@ -129,7 +122,7 @@ def smoke() -> Command:
         methods=("b", "ours"),
         seeds=(0,),
         net=Net(width=16),
-        budget=Budget(base=40, extra=1.0, rows=8),
+        budget=Budget(base=40, extra=1.0, rows=16),
         recycling=Recycling(chains=8, max_age=8, capacity=64),
         judging=Judging(max_frames=16, rollouts=8, window=4, real_rollouts=40),
     )
@@ -170,17 +163,8 @@ def load(command: Command) -> ArrayClips:
         return load_folder(folder, rule, min_frames=config.context + 1, cache=Path(folder) / "cache")
 
 
-def frame_rate(folder: str) -> float:
-    """Returns the median frame rate of a folder's video files, frames a second."""
-    av, rates = import_av(), []
-    for path in find_videos(folder).files:
-        with contextlib.suppress(av.FFmpegError), av.open(str(path)) as container:  # decoding has named what is unsound
-            rates += [float(stream.average_rate) for stream in container.streams.video[:1] if stream.average_rate]
-    return float(np.median(rates)) if rates else FALLBACK_FPS
-
-
-def build_arena(kind: str, config: Config, train: ArrayClips, held: ArrayClips, fps: float) -> Task:
-    """The footage, one generator, its judge."""
+def build_task(kind: str, config: Config, train: ArrayClips, held: ArrayClips, fps: float) -> Task:
+    """The footage, one generator, its evaluator."""
     judging, context = config.judging, config.context
     statistics = recorded_statistics(context, judging.window)
     # Another hash than the one that held these clips out.
@@ -192,7 +176,7 @@ def build_arena(kind: str, config: Config, train: ArrayClips, held: ArrayClips, 
         bands=footage_bands(calibration, check, statistics, judging),
     )
     real = footage_windows(check, context + judging.max_frames, judging.rollouts)
-    judged = Evaluator(monitor=monitor, starts=real[:, :context])
+    evaluator = Evaluator(monitor=monitor, starts=real[:, :context])
     return Task(
         world=config.name,
         kind=kind,
@@ -200,7 +184,7 @@ def build_arena(kind: str, config: Config, train: ArrayClips, held: ArrayClips, 
         source=lambda seed: dataclasses.replace(train, seed=seed),
         held_out=check,
         truth=lambda frames: np.asarray(real[0, context : context + frames]),
-        judge=lambda: judged,
+        judge=lambda: evaluator,
         long=None,
         continued=None,
         budget=config.budget,
@@ -217,13 +201,15 @@ def main(command: Command, workdir: Path, preset: str) -> dict[str, Any]:
     config = command.config
     # A workdir may grow by methods, generators and seeds: a cell does not depend on its neighbours.
     grows = {"methods", "kinds", "seeds"}
-    place = open_workdir(workdir, {k: v for k, v in dataclasses.asdict(config).items() if k not in grows})
-    jax.config.update("jax_compilation_cache_dir", str(place.path / "compiled"))
+    directory = open_workdir(
+        workdir, {k: v for k, v in dataclasses.asdict(config).items() if k not in grows}, data=data_hash(command.data)
+    )
+    jax.config.update("jax_compilation_cache_dir", str(directory.path / "compiled"))
     if command.earlier:
-        take_over(command.earlier, place, preset, config.judging.max_frames)
+        take_over(command.earlier, directory, preset, config.judging.max_frames)
     train, held = load(command).split(config.held_out)
     fps = frame_rate(command.data) if command.data else FALLBACK_FPS
-    contest = Comparison(
+    comparison = Comparison(
         experiment="footage",
         preset=preset,
         question=QUESTION,
@@ -235,9 +221,9 @@ def main(command: Command, workdir: Path, preset: str) -> dict[str, Any]:
         headline_method="ours",
         rivals=tuple(name for name in config.methods if name != "ours"),
     )
-    makers = [functools.partial(build_arena, kind, config, train, held, fps) for kind in config.kinds]
-    places, cells = run_contest(contest, makers, place, command.share)
-    return conclude(contest, places, cells, place, config, command.publish)
+    builders = [functools.partial(build_task, kind, config, train, held, fps) for kind in config.kinds]
+    tasks, cells = run_comparison(comparison, builders, directory, command.share)
+    return conclude(comparison, tasks, cells, directory, config, command.publish)
 
 
 if __name__ == "__main__":

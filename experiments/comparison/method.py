@@ -31,13 +31,11 @@ class Method:
         run: what it does.
         refuses: why an arena cannot be served, empty where it can.
         setting: id of the setting that a family was given, where there was a choice; cells say it.
-        twin: id of a setting that this one does not differ from where it refuses, and whose cells it then shares.
     """
 
     run: Callable[[Job], Trained]
     refuses: Callable[[Task], str] = serves_all
     setting: str = ""
-    twin: str = ""
 
 
 def needs_simulator(task: Task) -> str:

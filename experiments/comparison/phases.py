@@ -15,6 +15,9 @@ from typing import Any, Protocol
 import jax
 
 from experiments.comparison.task import Task, Trained
+from recycle_jax.batch import Batch
+from recycle_jax.errors.bank.bank import ErrorBank
+from recycle_jax.errors.rollout.harvest import Harvest
 from recycle_jax.errors.rollout.references import Reference
 from recycle_jax.generators.base import Generator
 from recycle_jax.histories.base import HistoryPolicy
@@ -22,22 +25,17 @@ from recycle_jax.histories.clean import TeacherForcing
 from recycle_jax.histories.memories import bank_of, entries_of
 from recycle_jax.histories.recipe import Recycling
 from recycle_jax.training.cost import Cost, forward_flops, harvest_flops, history_flops, update_flops
-from recycle_jax.training.ema import all_averages, ema_params
-from recycle_jax.training.loop import Observer, Renew, Schedule
-from recycle_jax.training.phases import Adam, Control, recycle_phase, train_phase
-from recycle_jax.training.state import TrainState
-from recycle_jax.training.stop import Stop
+from recycle_jax.training.harvest_step import HarvestProgram, make_harvest
+from recycle_jax.training.loop import Observer, Schedule
+from recycle_jax.training.phases import Adam, recycle_phase, train_phase
 from recycle_jax.training.watcher import Watcher
-from recycle_jax.typing import Params, PRNGKey
+from recycle_jax.typing import Params
 
 ROUND = 7
 """Harvests between two looks of the watch."""
 
-SECOND_PHASE, THIRD_PHASE = 10_000_000, 20_000_000
-"""Numbers of the first batch of whatever follows B, and of what follows that, so that each sees other data."""
-
-SELECTION_STREAM = 0x5E1
-"""Folded into a seed's key for the rollouts by which an average is chosen."""
+SECOND_PHASE = 10_000_000
+"""Number of the first batch of whatever follows B, so that it sees other data."""
 
 Observing = Callable[[str], Observer]
 """From the name of a phase to who is told of it."""
@@ -101,19 +99,6 @@ def base_flops(task: Task) -> float:
     return task.budget.base * update_flops(task.generator, TeacherForcing(), forward, task.budget.rows)
 
 
-def selection_flops(task: Task) -> float:
-    """What choosing among averages costs, where an arena asks for it."""
-    if task.selection is None:
-        return 0.0
-    return task.selection.calls(task.generator) * forward_calls(task, task.generator)
-
-
-def spending(job: Job, share: float) -> Job:
-    """The job with a share of its extra budget."""
-    budget = dataclasses.replace(job.task.budget, extra=job.task.budget.extra * share)
-    return dataclasses.replace(job, task=dataclasses.replace(job.task, budget=budget))
-
-
 def beginning_at(
     job: Job,
     share: float,
@@ -161,11 +146,10 @@ def tune_with(job: Job, policy: HistoryPolicy, phase: str) -> Trained:
     """Any policy without harvests, from B's parameters, for the extra budget."""
     task, base = job.task, job.base
     each = _update_flops(task, task.generator, policy)
-    updates = max(1, round((extra_flops(task) - selection_flops(task)) / each))
+    updates = max(1, round(extra_flops(task) / each))
     observer = job.observing(phase)
     tuned = _train(task, task.generator, policy, updates, job.seed, observer, base.params, job.first_batch)
-    chosen = Cost(eval_flops_used_for_choices=selection_flops(task))
-    return dataclasses.replace(tuned, cost=base.cost + tuned.cost + chosen)
+    return dataclasses.replace(tuned, cost=base.cost + tuned.cost)
 
 
 def scratch_with(job: Job, generator: Generator, policy: HistoryPolicy, phase: str, share: float = 1.0) -> Trained:
@@ -176,12 +160,21 @@ def scratch_with(job: Job, generator: Generator, policy: HistoryPolicy, phase: s
     return _train(task, generator, policy, updates, job.seed, job.observing(phase))
 
 
-def train_extra(job: Job, generator: Generator, policy: HistoryPolicy, phase: str, share: float) -> Trained:
-    """Something besides, from scratch, for a share of the extra budget: a denoiser, a corrector."""
-    task = job.task
-    each = _update_flops(task, generator, policy)
-    updates = max(1, round(share * extra_flops(task) / each))
-    return _train(task, generator, policy, updates, job.seed, job.observing(phase))
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Variant:
+    """What takes the place of a part of recycling: a control, or a rival that is recycling with another harvest.
+
+    Attributes:
+        bank: from the usual bank to the one that is filled and drawn from.
+        harvest: from the usual harvest to another.
+        program: from the harvest's program to another.
+        until: updates after which the harvest costs nothing any more, 0 for never.
+    """
+
+    bank: Callable[[ErrorBank], ErrorBank] = lambda bank: bank
+    harvest: Callable[[Harvest], Harvest] = lambda harvest: harvest
+    program: Callable[[HarvestProgram], HarvestProgram] = lambda program: program
+    until: int = 0
 
 
 def recycle_with(
@@ -189,10 +182,7 @@ def recycle_with(
     reference: Reference,
     phase: str,
     recycling: Recycling | None = None,
-    control: Control = Control(),  # noqa: B008 (frozen)
-    reference_flops: float = 0.0,
-    stop: Stop | None = None,
-    renew: Renew | None = None,
+    variant: Variant = Variant(),  # noqa: B008 (frozen)
 ) -> Trained:
     """Recycling from B's parameters, for the extra budget.
 
@@ -200,27 +190,23 @@ def recycle_with(
         job: where and from what.
         reference: what rollouts are compared with.
         phase: name of the phase.
-        recycling: other settings than the arena's.
-        control: what is taken from recycling.
-        reference_flops: the reference's own price a row.
-        stop: ends before the budget is spent where rounds no longer pay; its unit of cost is B.
-        renew: for a reference that holds the network in training.
+        recycling: other settings than the task's.
+        variant: other parts.
     """
     task, base, seed = job.task, job.base, job.seed
     recycling = on_task(recycling or task.recycling, task)
-    updates = _updates_within(task, recycling, reference_flops, control.until)
-    frames = task.generator.context_frames + task.generator.chunk_frames
-    needed = recycling.policy(recycling.bank(), task.generator).clip_frames(task.generator)
+    updates = _updates_within(task, recycling, variant.until)
+    bank = variant.bank(recycling.bank())
+    needed = recycling.policy(bank, task.generator).clip_frames(task.generator)
     schedule = _schedule(task, updates, needed, job.first_batch)
     schedule = dataclasses.replace(schedule, watch_every=ROUND * recycling.harvest_every)
     observer = job.observing(phase)
     watcher = Watcher(
         generator=task.generator,
-        batch=task.for_choices.batch(1, 64, frames),
+        batch=task.for_choices.batch(1, 64, one_step_frames(task.generator)),
         directory=None if observer.checkpoints is None else observer.checkpoints / "watch",
-        stop=stop,
-        round_cost=task.budget.extra * schedule.watch_every / updates,
     )
+    harvest = variant.harvest(recycling.harvest(task.generator))
     state, seconds = _timed(
         recycle_phase,
         task.generator,
@@ -231,24 +217,22 @@ def recycle_with(
         schedule,
         jax.random.key(seed + 2),
         task.mesh,
-        adam=_adam(task),
+        adam=Adam(learning_rate=task.budget.tune_rate),
         observer=dataclasses.replace(observer, watch=watcher),
-        control=control,
-        renew=renew,
+        bank=bank,
+        program=variant.program(make_harvest(harvest, bank, task.mesh, recycling.harvest_steps)),
     )
-    usual = watcher.result(state)
-    params, chosen = usual, Cost(eval_flops_used_for_choices=selection_flops(task))
-    if task.selection is not None:
-        candidates = [usual, *all_averages(state.train)[1:]]
-        choice = task.selection.choose(task.generator, candidates, task.source(seed), _selection_key(seed))
-        params = choice.params
     updates = int(state.train.step)
-    train, harvest = _recycling_flops(task, recycling, updates, reference_flops, control.until)
-    cost = Cost(train_flops=train, harvest_flops=harvest, updates=updates, seconds=seconds)
-    cost += watcher.cost(base.params) + chosen
+    train, harvested = _recycling_flops(task, recycling, updates, variant.until)
+    cost = Cost(train_flops=train, harvest_flops=harvested, updates=updates, seconds=seconds)
     held = sum(leaf.nbytes for leaf in jax.tree.leaves(entries_of(state.bank)))
-    bank = {"bytes": int(held), "entries": int(bank_of(state.bank).count.sum())}
-    return Trained(params=params, cost=base.cost + cost, bank=bank, rounds=_rounds(watcher))
+    share = task.budget.extra * schedule.watch_every / updates
+    return Trained(
+        params=watcher.result(state),
+        cost=base.cost + cost + watcher.cost(base.params),
+        bank={"bytes": int(held), "entries": int(bank_of(state.bank).count.sum())},
+        rounds={"cost": [share] * len(watcher.rounds), "value": [seen.score for seen in watcher.rounds]},
+    )
 
 
 def on_task(recycling: Recycling, task: Task) -> Recycling:
@@ -256,19 +240,20 @@ def on_task(recycling: Recycling, task: Task) -> Recycling:
     return recycling if recycling.shards else dataclasses.replace(recycling, shards=task.mesh.size)
 
 
-def _rounds(watcher: Watcher) -> dict[str, Any]:
-    """The rounds of recycling for a cell, see `Trained`."""
-    priced = watcher.priced
-    found: dict[str, Any] = {"cost": [seen.cost for seen in priced], "value": [seen.value for seen in priced]}
-    if watcher.stop is not None:
-        found |= {"best": watcher.stop.best(priced), "stopped": watcher.verdict()}
-    return found
+def one_step_frames(generator: Generator) -> int:
+    """Frames of a clip that shows a context and the chunk after it."""
+    return generator.context_frames + generator.chunk_frames
 
 
 def forward_calls(task: Task, generator: Generator) -> float:
     """FLOPs of one forward call of one row."""
     params = jax.eval_shape(generator.init, jax.random.key(0))
-    return forward_flops(generator, params, task.source(0).shape)
+    return forward_flops(generator, params, _like(task, generator))
+
+
+def _like(task: Task, generator: Generator) -> Batch:
+    """What clips look like to a generator: shapes of one row."""
+    return jax.eval_shape(functools.partial(task.source(0).batch, 0, 1, one_step_frames(generator)))
 
 
 def _train(
@@ -283,10 +268,7 @@ def _train(
 ) -> Trained:
     """One phase: from scratch as B is trained, from parameters as everything that starts from B."""
     later, key = params is not None, jax.random.key(seed + 2 if params is not None else seed)
-    adam = _adam(task) if later else Adam(learning_rate=task.budget.base_rate)
-    pick: Callable[[TrainState], Params] = ema_params
-    if later and task.selection is not None:
-        pick = task.selection.pick(generator, task.source(seed), _selection_key(seed))
+    adam = Adam(learning_rate=task.budget.tune_rate if later else task.budget.base_rate)
     trained, seconds = _timed(
         train_phase,
         generator,
@@ -298,22 +280,11 @@ def _train(
         params=params,
         adam=adam,
         observer=observer,
-        pick=pick,
         shards=task.mesh.size,
     )
     flops = updates * _update_flops(task, generator, policy)
     cost = Cost(train_flops=flops, updates=updates, seconds=seconds)
     return Trained(params=trained, cost=cost, generator=generator)
-
-
-def _adam(task: Task) -> Adam:
-    """The optimiser of whatever starts from B."""
-    others = () if task.selection is None else task.selection.averages
-    return Adam(learning_rate=task.budget.tune_rate, grows=task.grows, others=others)
-
-
-def _selection_key(seed: int) -> PRNGKey:
-    return jax.random.fold_in(jax.random.key(seed), SELECTION_STREAM)
 
 
 def _schedule(task: Task, updates: int, frames: int, first: int) -> Schedule:
@@ -327,24 +298,22 @@ def _schedule(task: Task, updates: int, frames: int, first: int) -> Schedule:
     )
 
 
-def _updates_within(task: Task, recycling: Recycling, reference: float, until: int) -> int:
+def _updates_within(task: Task, recycling: Recycling, until: int) -> int:
     """Updates that the extra budget pays for; harvests end at `until`, unless it is 0."""
-    paid = extra_flops(task) - selection_flops(task)
-    train, harvest = _recycling_flops(task, recycling, 1000, reference)
+    paid = extra_flops(task)
+    train, harvest = _recycling_flops(task, recycling, 1000)
     updates = 1000 * paid / (train + harvest)
     if 0 < until < updates:
-        _, harvest = _recycling_flops(task, recycling, until, reference)
+        _, harvest = _recycling_flops(task, recycling, until)
         updates = 1000 * (paid - harvest) / train
     return max(1, round(updates))
 
 
-def _recycling_flops(
-    task: Task, recycling: Recycling, updates: int, reference: float, until: int = 0
-) -> tuple[float, float]:
+def _recycling_flops(task: Task, recycling: Recycling, updates: int, until: int = 0) -> tuple[float, float]:
     """FLOPs of the corrections and of the harvests of so many updates; those end at `until`, unless it is 0."""
     generator = task.generator
-    forward, history = forward_calls(task, generator), history_flops(generator, task.source(0).shape)
-    each = harvest_flops(generator, forward, reference, recycling.chains, recycling.harvest_steps, history)
+    forward, history = forward_calls(task, generator), history_flops(generator, _like(task, generator))
+    each = harvest_flops(generator, forward, 0.0, recycling.chains, recycling.harvest_steps, history)
     harvests = -(-min(updates, until or updates) // recycling.harvest_every)
     policy = recycling.policy(recycling.bank(), generator)
     return updates * _update_flops(task, generator, policy), harvests * each
@@ -352,7 +321,7 @@ def _recycling_flops(
 
 def _update_flops(task: Task, generator: Generator, policy: HistoryPolicy) -> float:
     """FLOPs of an update."""
-    history = history_flops(generator, task.source(0).shape)
+    history = history_flops(generator, _like(task, generator))
     return update_flops(generator, policy, forward_calls(task, generator), task.budget.rows, history)
 
 

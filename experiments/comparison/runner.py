@@ -1,16 +1,11 @@
-"""A contest is a list of cells, (arena, seed, method), each written when it is done.
+"""A comparison is a list of cells, (task, seed, method), each written when it is done.
 
-A killed contest goes on where it was: finished cells are read back, B's parameters come from their
-checkpoint, and a half-trained phase resumes from its last one. Two processes may share the work: each
-takes the (arena, seed) pairs that fall to it, a phase that both need is trained by one while the other waits, and
-two that would train the same method are told so. Results are assembled from the cells that are there, so that a
-table can grow for days.
+A killed comparison resumes where it was: finished cells are read back, B's parameters come from their checkpoint, and a
+half-trained phase resumes from its last one. Several processes may share the work: each takes the (task, seed) pairs
+that fall to it. Results are assembled from the cells that are there, so that a table can grow for days.
 """
 
-import contextlib
 import dataclasses
-import functools
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,49 +13,28 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.comparison.cell_store import cell_path, is_there, known_of_curves, publish, seeds_there
-from experiments.comparison.evaluation import (
-    anothers_errors,
-    cell_measurement,
-    held_out_loss,
-    judge,
-    probes,
-    strip_frames,
-    with_memory,
-)
+from experiments.comparison.cell_store import cell_path, is_there, seeds_there
+from experiments.comparison.checkpoints import Checkpoints
+from experiments.comparison.evaluation import cell_measurement, held_out_loss, judge, other_errors, probes
 from experiments.comparison.method import METHODS, Method, require_known
-from experiments.comparison.phases import Job, train_base
-from experiments.comparison.report.page import build
+from experiments.comparison.pictures import save_picture
 from experiments.comparison.task import Evaluator, Task, Trained
 from recycle_jax.data.base import ClipSource
-from recycle_jax.drift.summary import headline, summarise
-from recycle_jax.histories.base import HistoryPolicy
-from recycle_jax.histories.clean import TeacherForcing
-from recycle_jax.io import checkpoint
-from recycle_jax.io.files import replacing
-from recycle_jax.io.lock import hold
-from recycle_jax.io.paths import named, plain_name, remove_tree
-from recycle_jax.io.progress import track
-from recycle_jax.io.workdir import Workdir, device_name, run_metadata
+from recycle_jax.io.workdir import Workdir, device_name
 from recycle_jax.io.writers import read_json, write_json
-from recycle_jax.report.build import Media, Video
-from recycle_jax.report.filmstrips import Filmstrip, columns
-from recycle_jax.training.cost import Cost
-from recycle_jax.training.loop import Observer
 from recycle_jax.typing import Params
 
-PHASE = "--"
-"""Between a method and one of its phases, in the names of checkpoints."""
-
-ANOTHER_SHARE, ANOTHER_SEED = 0.1, 2000
-"""The model whose errors every generator meets once: a B of this share of the updates, of a training seed so far on."""
+Builders = Sequence[Callable[[], Task]]
+"""Each makes one task."""
 
 RIVALS = ("b_plus", "noise", "pushforward", "recycle_continued", "b")
+ROLLOUT_SEED = 10_000
+"""Added to a training seed for the key of its evaluated rollouts."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What is compared and how the report tells of it.
+    """What is compared and what the report says of it.
 
     Attributes:
         experiment: name in the results.
@@ -72,11 +46,12 @@ class Comparison:
         seeds: training seeds.
         strip_frames: frames of the rollouts that are kept for pictures.
         tuning_trials: `(method, settings tried)`, honestly counted; 0 for methods that are not named.
-        long_methods: whose generators of the first seed are judged on a few long rollouts too, where an arena has a
-            judge for that.
+        long_methods: whose generators of the first seed are evaluated on a few long rollouts too, where a task has an
+            evaluator for that.
         table: what the ids mean.
         headline_method: id that is compared with the others.
         rivals: ids that it is compared with.
+        other_model: whether a model besides is trained for each task and seed, whose errors every generator meets.
     """
 
     experiment: str
@@ -91,18 +66,27 @@ class Comparison:
     table: dict[str, Method] = dataclasses.field(default_factory=lambda: METHODS)
     headline_method: str = "recycle"
     rivals: tuple[str, ...] = RIVALS
+    other_model: bool = False
 
     def __post_init__(self) -> None:
         require_known((*self.methods, *self.long_methods), self.table)
 
+    def of(self, method: str) -> Method:
+        """Returns what an id means; `METHOD+SHARE` is `METHOD`."""
+        return self.table[method.partition("+")[0]]
+
+    def methods_for(self, task: Task) -> Iterator[str]:
+        """Yields the methods that can serve a task."""
+        return (method for method in self.methods if not self.of(method).refuses(task))
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Share:
-    """What one process does of a contest, which may take days and several processes.
+    """What one process does of a comparison, which may take days and several processes.
 
     Attributes:
         part: number of this process.
-        parts: how many share the work; (arena, seed) pairs are dealt in turn; 0 does nothing.
+        parts: how many share the work; (task, seed) pairs are dealt in turn; 0 does nothing.
         pairs: stop after the first so many pairs, 0 for all.
         worlds, kinds, methods: these only, where any are named; a method's family stands for all its settings.
     """
@@ -118,345 +102,157 @@ class Share:
         """Whether pair `number` is done here and now."""
         return self.parts > 0 and number % self.parts == self.part and (not self.pairs or number < self.pairs)
 
-    def wants(self, place: Task) -> bool:
-        """Whether an arena is among those named."""
-        return place.world in (self.worlds or (place.world,)) and place.kind in (self.kinds or (place.kind,))
+    def wants(self, task: Task) -> bool:
+        """Whether a task is among those named."""
+        return task.world in (self.worlds or (task.world,)) and task.kind in (self.kinds or (task.kind,))
 
     def does(self, method: str) -> bool:
         """Whether a method is among those named; B is made wherever it is needed."""
         return not self.methods or method in self.methods or method.partition("=")[0] in self.methods
 
-
-def run_contest(
-    contest: Comparison,
-    arenas_of: Sequence[Callable[[], Task]],
-    workdir: Workdir,
-    share: Share = Share(),  # noqa: B008 (frozen)
-) -> tuple[list[Task], list[dict[str, Any]]]:
-    """Runs the missing cells of this share; returns the arenas and all cells that are there, whoever made them.
-
-    Args:
-        contest: what is compared.
-        arenas_of: makes each arena when its turn comes, since an arena holds compiled programs and arrays.
-        workdir: where cells, checkpoints and pictures go.
-        share: what is done by this process.
-    """
-    places = [functools.cache(make) for make in arenas_of]
-    wanted = [place for place in places if share.parts and share.wants(place())]
-    pairs = [(place, seed) for seed in contest.seeds for place in wanted]
-    for number, (place, seed) in enumerate(pairs):
-        if share.takes(number):
-            _finish_pair(contest, place(), seed, workdir, share, places)
-    made = [place() for place in places]
-    whole = dataclasses.replace(contest, seeds=tuple(sorted({*contest.seeds, *seeds_there(workdir)})))
-    long = [(seed, method) for seed in whole.seeds for method in whole.table]  # who is judged long may change
-    paths = [path for place in made for path in _paths(whole, place, workdir, long)]
-    return made, [read_json(path) for path in paths if is_there(path)]
-
-
-def missing_cells(contest: Comparison, arenas_of: Sequence[Callable[[], Task]], workdir: Workdir) -> tuple[int, float]:
-    """How many cells of a contest are missing, and the mean seconds that the finished ones trained for."""
-    long = [(contest.seeds[0], method) for method in contest.long_methods]
-    paths = [path for make in arenas_of for path in _paths(contest, make(), workdir, long)]
-    done = [read_json(path) for path in paths if is_there(path)]
-    return len(paths) - len(done), float(np.mean([cell["cost"]["seconds"] for cell in done])) if done else 0.0
-
-
-def _paths(contest: Comparison, place: Task, workdir: Workdir, long: Sequence[tuple[int, str]]) -> list[Path]:
-    """Where the cells of an arena are or will be, long rollouts of these seeds and methods included."""
-    cells = [(seed, method) for seed in contest.seeds for method in _methods(contest, place)]
-    paths = [_path(workdir, place, seed, method) for seed, method in cells]
-    paths += [_path(workdir, place, seed, method, domain) for seed, method in cells for domain in place.elsewhere]
-    if place.long is None:
-        return paths
-    return paths + [_path(workdir, place, seed, method, "long") for seed, method in long]
-
-
-def conclude(
-    contest: Comparison,
-    places: Sequence[Task],
-    cells: list[dict[str, Any]],
-    workdir: Workdir,
-    config: Any,
-    published: str,
-) -> dict[str, Any]:
-    """Results, their committed copy where one is asked for, and the report."""
-    results = assemble(contest, places, cells, workdir, config)
-    if published:
-        publish(published, results)
-    report(contest, results, places, workdir)
-    return results
-
-
-def assemble(
-    contest: Comparison, places: Sequence[Task], cells: list[dict[str, Any]], workdir: Workdir, config: Any
-) -> dict[str, Any]:
-    """Cells to results: bands, summary, headline, origin; writes `results.json`."""
-    trials = dict(contest.tuning_trials)
-    cells = [{**cell, "tuning_trials": trials.get(cell["method"].partition("+")[0], 0)} for cell in cells]
-    judges = {place.world: place.judge() for place in _shown_places(places, cells)}
-    cells = [_remembering(cell, judges[cell["world"]]) for cell in cells]
-    bands = {world: judged.monitor.bands for world, judged in judges.items() if judged.monitor.bands is not None}
-    results = {
-        "schema_version": 1,
-        "experiment": contest.experiment,
-        "preset": contest.preset,
-        **run_metadata(config),
-        "made_of": read_json(workdir.config),
-        "bands": {name: value.to_json() for name, value in bands.items()},
-        "settings": {
-            name: method.setting for name, method in contest.table.items() if method.setting not in ("", name)
-        },
-        "refused": refusals(contest, places),
-        "cells": cells,
-        "summary": summarise(cells, bands, known=known_of_curves(workdir, cells, bands)),
-        "headline": headline(cells, bands, method=contest.headline_method, rivals=contest.rivals),
-    }
-    write_json(workdir.results, results)
-    return results
-
-
-def _remembering(cell: dict[str, Any], judged: Evaluator) -> dict[str, Any]:
-    """With memory, where these are rollouts of this judge; those of another domain or length began elsewhere."""
-    own = cell["train_domain"] == cell["eval_domain"] and cell["max_frames"] == judged.monitor.max_frames
-    return with_memory(cell, judged) if own else cell
-
-
-def _shown_places(places: Sequence[Task], cells: Sequence[dict[str, Any]]) -> list[Task]:
-    """The arenas that have cells; the others' bands and truth are not made for nothing."""
-    there = {(cell["world"], cell["generator"]) for cell in cells}
-    return [place for place in places if (place.world, place.kind) in there]
-
-
-def report(contest: Comparison, results: dict[str, Any], places: Sequence[Task], workdir: Workdir) -> Path:
-    """Table on the console, plots, filmstrips, videos and the page."""
-    strips, videos = [], []
-    for place in _shown_places(places, results["cells"]):
-        kept = _pictures(contest, place, workdir)
-        title = f"{place.world}, {place.kind}"
-        numbers = [n for n in columns(contest.strip_frames) if n <= contest.strip_frames]
-        rows = {name: frames[[n - 1 for n in numbers if n <= len(frames)]] for name, frames in kept.items()}
-        strips.append(Filmstrip(title=title, numbers=numbers, rows=rows))
-        shown = {n: f[:160] for n, f in kept.items() if n in ("truth", "b_plus", contest.headline_method)}
-        videos.append(Video(name=f"{place.world}-{place.kind}", title=title, columns=shown, fps=place.fps))
-    media = Media(filmstrips=tuple(strips), videos=tuple(videos))
-    saved = f"The parameters of every generator lie in {workdir.path / 'trained'}."
-    return build(results, workdir.path, media, question=contest.question, command=contest.command, saved=saved)
-
-
-def refusals(contest: Comparison, places: Sequence[Task]) -> dict[str, str]:
-    """`WORLD/GENERATOR/METHOD` -> why that method has no cell there and can have none."""
-    asked = [(place, method) for place in places for method in contest.methods]
-    reasons = [(place, method, contest.table[method.partition("+")[0]].refuses(place)) for place, method in asked]
-    return {f"{place.world}/{place.kind}/{method}": why for place, method, why in reasons if why}
-
-
-def _methods(contest: Comparison, place: Task) -> Iterator[str]:
-    return (m for m in contest.methods if not contest.table[m.partition("+")[0]].refuses(place))
-
-
-def _finish_pair(
-    contest: Comparison,
-    place: Task,
-    seed: int,
-    workdir: Workdir,
-    share: Share,
-    places: Sequence[Callable[[], Task]],
-) -> None:
-    """The missing cells of one arena and seed, method by method; each is trained once for all of its cells."""
-    for method in filter(share.does, _methods(contest, place)):
-        missing = [
-            judging for judging in _judgings(contest, place, seed, method, workdir) if not is_there(judging.path)
-        ]
-        if not missing:
-            continue
-        trained = _train(contest, place, seed, method, workdir, places)
-        if seed == contest.seeds[0]:
-            _save_pictures(_picture_path(workdir, place, method), _shown(contest, place, seed, trained))
-        another = _another(place, seed, workdir)
-        for judging in track(missing, f"{place.world} {place.kind} {method} (seed {seed}), judging"):
-            setting = contest.table[method.partition("+")[0]].setting
-            made_by = {"setting": setting or method, "preset": contest.preset, "device": device_name()}
-            cell = {**_cell(place, seed, method, trained, another, judging), **made_by}
-            write_json(judging.path, cell)
-            exits = float(np.median(cell["rollouts"]["exit_frame"]))
-            workdir.log({"cell": judging.path.stem, "median_exit": exits})
-        _keep(workdir, place, seed, method, trained)
+    def pairs_of(self, seeds: Sequence[int], tasks: Sequence[Task]) -> Iterator[tuple[int, Task]]:
+        """Yields the (seed, task) pairs of this process."""
+        every = [(seed, task) for seed in seeds for task in tasks if self.wants(task)]
+        return (pair for number, pair in enumerate(every) if self.takes(number))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class _Judging:
-    """One cell: who judges, on video of which domain, and where the cell goes."""
+class Evaluation:
+    """One cell: who evaluates, on video of which domain, and where the cell goes.
+
+    Attributes:
+        path: of the cell's file.
+        evaluator: makes who evaluates.
+        domain: of the starts.
+        held_out: clips of that domain that nothing trains on.
+    """
 
     path: Path
-    judge: Callable[[], Evaluator]
+    evaluator: Callable[[], Evaluator]
     domain: str
     held_out: ClipSource
 
 
-def _judgings(contest: Comparison, place: Task, seed: int, method: str, workdir: Workdir) -> list[_Judging]:
-    own: dict[str, Any] = {"domain": place.train_domain, "held_out": place.held_out}
-    usual = _Judging(path=_path(workdir, place, seed, method), judge=place.judge, **own)
-    others = [
-        _Judging(
-            path=_path(workdir, place, seed, method, domain),
-            judge=make,
-            domain=domain,
-            held_out=place.held_out_elsewhere[domain],
-        )
-        for domain, make in place.elsewhere.items()
-    ]
-    if place.long is None or seed != contest.seeds[0] or method not in contest.long_methods:
-        return [usual, *others]
-    return [usual, *others, _Judging(path=_path(workdir, place, seed, method, "long"), judge=place.long, **own)]
-
-
-def _train(
-    contest: Comparison,
-    place: Task,
-    seed: int,
-    method: str,
+def run_comparison(
+    comparison: Comparison,
+    builders: Builders,
     workdir: Workdir,
-    places: Sequence[Callable[[], Task]],
-) -> Trained:
-    """One method's generator; what was trained before comes from its checkpoints."""
-    name, _, share = method.partition("+")
+    share: Share = Share(),  # noqa: B008 (frozen)
+) -> tuple[list[Task], list[dict[str, Any]]]:
+    """Runs the missing cells of this share; returns the tasks and all cells that are there, whoever made them.
 
-    def base_in(place: Task, seed: int) -> Trained:
-        observing = functools.partial(_observer, workdir, place, seed)
-        return _kept(workdir, place, seed, "b", lambda: train_base(place, seed, observing))
-
-    def base_after(updates: int, policy: HistoryPolicy, *, rate: float | None = None) -> Trained:
-        usual = place.budget.base_rate
-        rate = usual if rate is None else rate
-        name = f"{_short(policy)}@{updates}" + (f",{rate:g}" if rate != usual else "")
-        budget = dataclasses.replace(place.budget, base=updates, base_rate=rate)
-        shorter = dataclasses.replace(place, budget=budget)
-        observer = _observer(workdir, place, seed, name)
-        return _kept(workdir, place, seed, name, lambda: train_base(shorter, seed, lambda phase: observer, policy))
-
-    def others() -> list[tuple[Task, Callable[[int], Trained]]]:
-        made = [make() for make in places]
-        return [(other, functools.partial(base_in, other)) for other in made if other is not place]
-
-    base_of = functools.partial(base_in, place)
-    paid = dataclasses.replace(place.budget, extra=float(share)) if share else place.budget
-    job = Job(
-        task=dataclasses.replace(place, budget=paid),
-        start=functools.cache(functools.partial(base_of, seed)),
-        seed=seed,
-        observing=lambda phase: _observer(workdir, place, seed, method if phase == name else f"{method}{PHASE}{phase}"),
-        base_of=base_of,
-        base_after=base_after,
-        others=others,
-    )
-    return contest.table[name].run(job)
+    Args:
+        comparison: what is compared.
+        builders: make the tasks.
+        workdir: where cells, checkpoints and pictures go.
+        share: what is done by this process.
+    """
+    tasks = [build() for build in builders]
+    for seed, task in share.pairs_of(comparison.seeds, tasks):
+        checkpoints = Checkpoints(workdir=workdir, task=task, seed=seed, tasks=tasks)
+        for method in filter(share.does, comparison.methods_for(task)):
+            finish(comparison, method, checkpoints)
+    return tasks, finished_cells(comparison, tasks, workdir)
 
 
-def _cell(place: Task, seed: int, method: str, trained: Trained, another: Params, judging: _Judging) -> dict[str, Any]:
-    key, generator, judged_by = jax.random.key(10_000 + seed), trained.generator or place.generator, judging.judge()
-    measurement = judge(generator, judged_by.monitor, trained.params, judged_by.starts, key)
-    met = anothers_errors(place.generator, another, judging.held_out, generator.context_frames)
+def finish(comparison: Comparison, method: str, checkpoints: Checkpoints) -> None:
+    """Makes the missing cells of one method, seed and task; it is trained once for all of them."""
+    task, seed, workdir = checkpoints.task, checkpoints.seed, checkpoints.workdir
+    missing = [each for each in evaluations(comparison, method, checkpoints) if not is_there(each.path)]
+    if not missing:
+        return
+    trained = comparison.of(method).run(checkpoints.job(method))
+    if seed == comparison.seeds[0]:
+        key = jax.random.key(ROLLOUT_SEED + seed)
+        save_picture(workdir, task, method, trained, key, comparison.strip_frames)
+    other = checkpoints.other_model() if comparison.other_model else None
+    for evaluation in missing:
+        write_cell(comparison, method, checkpoints, trained, other, evaluation)
+    checkpoints.keep(method, trained)
+
+
+def write_cell(
+    comparison: Comparison,
+    method: str,
+    checkpoints: Checkpoints,
+    trained: Trained,
+    other: Params | None,
+    evaluation: Evaluation,
+) -> None:
+    """Evaluates a generator and writes its cell."""
+    setting = comparison.of(method).setting or method
+    made_by = {"setting": setting, "preset": comparison.preset, "device": device_name()}
+    cell = cell_of(checkpoints.task, checkpoints.seed, method, trained, other, evaluation)
+    write_json(evaluation.path, {**cell, **made_by})
+    exits = float(np.median(cell["rollouts"]["exit_frame"]))
+    checkpoints.workdir.log({"cell": evaluation.path.stem, "median_exit": exits})
+
+
+def evaluations(comparison: Comparison, method: str, checkpoints: Checkpoints) -> list[Evaluation]:
+    """Returns the cells of one method, seed and task: its own domain, other domains, and long rollouts."""
+    task, seed, workdir = checkpoints.task, checkpoints.seed, checkpoints.workdir
+    own: dict[str, Any] = {"domain": task.train_domain, "held_out": task.held_out}
+    found = [Evaluation(path=_path(workdir, task, seed, method), evaluator=task.judge, **own)]
+    for domain, make in task.elsewhere.items():
+        path, held_out = _path(workdir, task, seed, method, domain), task.held_out_elsewhere[domain]
+        found.append(Evaluation(path=path, evaluator=make, domain=domain, held_out=held_out))
+    if task.long is not None and seed == comparison.seeds[0] and method in comparison.long_methods:
+        found.append(Evaluation(path=_path(workdir, task, seed, method, "long"), evaluator=task.long, **own))
+    return found
+
+
+def cell_of(
+    task: Task, seed: int, method: str, trained: Trained, other: Params | None, evaluation: Evaluation
+) -> dict[str, Any]:
+    """Returns what is measured of one generator; `other` is a model whose errors it meets, or None."""
+    generator, evaluator = trained.generator or task.generator, evaluation.evaluator()
+    key = jax.random.key(ROLLOUT_SEED + seed)
+    measurement = judge(generator, evaluator.monitor, trained.params, evaluator.starts, key)
+    met = None
+    if other is not None:
+        met = other_errors(task.generator, other, evaluation.held_out, generator.context_frames)
     return {
-        "world": place.world,
-        "generator": place.kind,
+        "world": task.world,
+        "generator": task.kind,
         "method": method,
         "seed": seed,
-        "train_domain": place.train_domain,
-        "eval_domain": judging.domain,
-        **cell_measurement(judged_by.monitor, measurement),
-        "clean_loss": held_out_loss(generator, trained.params, judging.held_out),
-        "probes": probes(generator, trained.params, judged_by.starts, met, key),
+        "train_domain": task.train_domain,
+        "eval_domain": evaluation.domain,
+        **cell_measurement(evaluator.monitor, measurement),
+        "clean_loss": held_out_loss(generator, trained.params, evaluation.held_out),
+        "probes": probes(generator, trained.params, evaluator.starts, met, key),
         "bank": trained.bank,
         "rounds": trained.rounds,
         "cost": dataclasses.asdict(trained.cost),
     }
 
 
-def _shown(contest: Comparison, place: Task, seed: int, trained: Trained) -> np.ndarray:
-    """The first rollout, for pictures."""
-    key, generator = jax.random.key(10_000 + seed), trained.generator or place.generator
-    return strip_frames(generator, trained.params, place.judge().starts[:1], key, contest.strip_frames)[0]
+def finished_cells(comparison: Comparison, tasks: Sequence[Task], workdir: Workdir) -> list[dict[str, Any]]:
+    """Returns all cells that are there, those of seeds that this command does not name included."""
+    whole = dataclasses.replace(comparison, seeds=tuple(sorted({*comparison.seeds, *seeds_there(workdir)})))
+    # Whose long rollouts are evaluated may change between runs.
+    long = [(seed, method) for seed in whole.seeds for method in whole.table]
+    paths = [path for task in tasks for path in _paths(whole, task, workdir, long)]
+    return [read_json(path) for path in paths if is_there(path)]
 
 
-def _keep(workdir: Workdir, place: Task, seed: int, method: str, trained: Trained) -> None:
-    """Keeps what was trained, and drops the checkpoints of its phases, which hold banks and optimisers."""
-    if method == "b":
-        return
-    name = f"{place.world}-{place.kind}-{seed}-{method}"
-    folder = named(workdir.path / "trained", name)
-    with hold(folder):
-        checkpoint.save(folder, 0, trained.params)
-    for phase in workdir.checkpoints.iterdir() if workdir.checkpoints.exists() else ():
-        if plain_name(phase.name) == name or plain_name(phase.name).startswith(f"{name}{PHASE}"):
-            remove_tree(phase)
+def missing_cells(comparison: Comparison, builders: Builders, workdir: Workdir) -> tuple[int, float]:
+    """How many cells of a comparison are missing, and the mean seconds that the finished ones trained for."""
+    long = [(comparison.seeds[0], method) for method in comparison.long_methods]
+    paths = [path for build in builders for path in _paths(comparison, build(), workdir, long)]
+    done = [read_json(path) for path in paths if is_there(path)]
+    return len(paths) - len(done), float(np.mean([cell["cost"]["seconds"] for cell in done])) if done else 0.0
 
 
-def _another(place: Task, seed: int, workdir: Workdir) -> Params:
-    """Another model of the same kind, whose training no method pays for: it only judges."""
-    updates = max(1, round(ANOTHER_SHARE * place.budget.base))
-    shorter = dataclasses.replace(place, budget=dataclasses.replace(place.budget, base=updates))
-    observer = _observer(workdir, place, seed, "another")
-    trained = _kept(
-        workdir, place, seed, "another", lambda: train_base(shorter, ANOTHER_SEED + seed, lambda phase: observer)
-    )
-    return trained.params
+def _paths(comparison: Comparison, task: Task, workdir: Workdir, long: Sequence[tuple[int, str]]) -> list[Path]:
+    """Where the cells of a task are or will be, long rollouts of these seeds and methods included."""
+    cells = [(seed, method) for seed in comparison.seeds for method in comparison.methods_for(task)]
+    paths = [_path(workdir, task, seed, method) for seed, method in cells]
+    paths += [_path(workdir, task, seed, method, domain) for seed, method in cells for domain in task.elsewhere]
+    if task.long is None:
+        return paths
+    return paths + [_path(workdir, task, seed, method, "long") for seed, method in long]
 
 
-def _short(policy: HistoryPolicy) -> str:
-    """`b` for teacher forcing, else a name that is another for other settings."""
-    if policy == TeacherForcing():
-        return "b"
-    return f"{type(policy).__name__.lower()}-{hashlib.sha256(repr(policy).encode()).hexdigest()[:8]}"
-
-
-def _kept(workdir: Workdir, place: Task, seed: int, phase: str, train: Callable[[], Trained]) -> Trained:
-    """A phase that several methods share: trained once, by one process while others wait, then read from disk."""
-    folder = named(workdir.path / "trained", f"{place.world}-{place.kind}-{seed}-{phase}")
-    bill = folder / "cost.json"
-    with contextlib.nullcontext() if bill.exists() else hold(folder, wait=True):
-        if bill.exists():
-            params = checkpoint.restore(folder, jax.eval_shape(place.generator.init, jax.random.key(0)))[1]
-            return Trained(params=params, cost=Cost(**read_json(bill)))
-        trained = train()
-        checkpoint.save(folder, 0, trained.params)
-        write_json(bill, dataclasses.asdict(trained.cost))
-    return trained
-
-
-def _observer(workdir: Workdir, place: Task, seed: int, phase: str) -> Observer:
-    name = f"{place.world}-{place.kind}-{seed}-{phase}"
-    return Observer(
-        log=lambda record: workdir.log({"run": name, **record}),
-        checkpoints=named(workdir.checkpoints, name),
-        label=f"{place.world} {place.kind} {phase} (seed {seed})",
-    )
-
-
-def _path(workdir: Workdir, place: Task, seed: int, method: str, suffix: str = "") -> Path:
-    return cell_path(workdir, place.world, place.kind, method, seed, suffix)
-
-
-def _picture_path(workdir: Workdir, place: Task, method: str) -> Path:
-    return named(workdir.path / "pictures", f"{place.world}-{place.kind}-{method}.npz")
-
-
-def _save_pictures(path: Path, frames: np.ndarray) -> None:
-    with replacing(path) as temporary:
-        np.savez_compressed(temporary, frames=frames)
-
-
-def _pictures(contest: Comparison, place: Task, workdir: Workdir) -> dict[str, np.ndarray]:
-    """Truth first, then every method's first rollout, uint8 `[t, h, w, c]`."""
-    kept = {"truth": _truth(place, contest.strip_frames)}
-    for method in _methods(contest, place):
-        path = _picture_path(workdir, place, method)
-        if path.exists():
-            with path.open("rb") as file:
-                kept[method] = np.load(file)["frames"]
-    return kept
-
-
-def _truth(place: Task, frames: int) -> np.ndarray:
-    real = place.truth(frames)
-    return np.asarray(np.round((np.clip(real, -1.0, 1.0) + 1.0) * 127.5), np.uint8)
+def _path(workdir: Workdir, task: Task, seed: int, method: str, suffix: str = "") -> Path:
+    return cell_path(workdir, task.world, task.kind, method, seed, suffix)

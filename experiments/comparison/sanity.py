@@ -1,7 +1,7 @@
 """What the judge must call by its name: a still picture, and real video.
 
 Neither is trained. A still picture has no drift at all and must leave the bands at once, by its motion; real video, the
-simulator run on from the judged start, must stay. They go through the same function as every generator.
+simulator run on from the evaluated start, must stay. They go through the same function as every generator.
 """
 
 import dataclasses

@@ -10,26 +10,24 @@ and at most 5 % below B+ on the unseen domain.
 
     python -m experiments.compare --preset small
 
-Three stages, each a list of cells that are written when they are done; the same command goes on where it was, and
-`--stages screening` does one stage only:
+Two stages, each a list of cells that are written when they are done; the same command goes on where it was, and
+`--stages final` does one stage only:
 
-    screening   every setting of every remedy that has several, on two worlds and on seeds that are not reported, with
-                half of the training and shorter rollouts
-    final       the chosen setting of every remedy, the ablations and the controls, on the reported seeds
+    final       every method, the parts of the recipe and the controls, on the reported seeds
     domains     trained on one domain, judged on it and on another
 
-Which setting goes on is a rule fixed before it ran, see `experiments.comparison.model_selection`; the best settings of
-ours, which two worlds cannot tell apart, are judged on the other two as well.
+Each method has the setting that a screening chose for it (`experiments.comparison.methods`), on two worlds and on seeds
+that are not reported.
 
-`small` is days on two cores, shared by as many processes as `--share.parts` says: 536 cells of screening of 40 seconds
-to 3 minutes, then 124 methods x 16 places x 5 seeds of one to seven minutes; `--share.methods`, `--share.worlds` and
-`--share.kinds` make what matters first. `full` is for a GPU. On a machine that has none of the cells,
+`small` is days on two cores, shared by as many processes as `--share.parts` says: about 60 methods x 16 tasks x 5
+seeds of one to seven minutes; `--share.methods`, `--share.worlds` and `--share.kinds` make what matters first. `full`
+is for a GPU. On a machine that has none of the cells,
 
     git show ablations-1:experiments/results/compare.json > compare_full.json
     python -m experiments.compare --preset small --earlier compare_full.json
 
-goes on from those that are published, and keeps the settings that were chosen for them. What is committed under
-`experiments/results` is the summary that `experiments.comparison.summarise` makes of such a file.
+goes on from those that are published; cells of methods that are no longer run stay in the results. What is committed
+under `experiments/results` is the summary that `experiments.comparison.summarise` makes of such a file.
 """
 
 import dataclasses
@@ -42,13 +40,13 @@ from typing import Any
 import jax
 from rich.console import Console
 
-from experiments.comparison.cell_store import settings_taken_over, take_over
+from experiments.comparison.cell_store import take_over
+from experiments.comparison.conclusion import conclude
 from experiments.comparison.domains import CROWDED, DOMAINS, FURTHER, STOCHASTIC, WORLDS, things_in
 from experiments.comparison.evaluation import HELD_OUT_SEED, Judging
 from experiments.comparison.method import Method, require_known
-from experiments.comparison.methods import CONTROLS, EARLIER, FASTER, REMEDIES, RIVALS, family_of
-from experiments.comparison.model_selection import best_of, choose
-from experiments.comparison.runner import Comparison, Share, conclude, missing_cells, run_contest
+from experiments.comparison.methods import CONTROLS, EARLY, FAST, RIVALS, SCREENED, TABLE
+from experiments.comparison.runner import Comparison, Share, missing_cells, run_comparison
 from experiments.comparison.task import (
     Budget,
     Choices,
@@ -63,7 +61,7 @@ from experiments.comparison.worlds_task import true_continuation, world_judge
 from recycle_jax.data.worlds.base import DecodableWorld
 from recycle_jax.histories.recipe import Recycling
 from recycle_jax.io.workdir import Workdir, open_workdir
-from recycle_jax.io.writers import write_json
+from recycle_jax.io.writers import read_json
 from recycle_jax.sharding import make_mesh
 
 QUESTION = "Which remedy for drift keeps a generator stable for longest, at equal compute?"
@@ -71,19 +69,8 @@ START_FRAMES = 12
 """Frames of a judged start: as many as the longest context of any method."""
 
 ALL_WORLDS = {**WORLDS, **STOCHASTIC, **CROWDED}
-STAGES = ("screening", "final", "domains")
-COMPARED = {
-    "b",
-    "b_plus",
-    "cooled",
-    *map(family_of, RIVALS),
-    *map(family_of, EARLIER),
-    *FASTER,
-    *map(family_of, CONTROLS),
-} - {
-    "dagger",
-    "ours",
-}
+STAGES = ("final", "domains")
+COMPARED = {"b", "b_plus", *RIVALS, *EARLY, *FAST, *CONTROLS} - {"dagger"}
 """What `ours` is compared with: rivals and controls; not what asks a simulator, nor parts of itself."""
 
 DOMAIN_METHODS = (
@@ -110,41 +97,26 @@ class Config:
     Attributes:
         worlds: names of worlds, see `WORLDS`, `STOCHASTIC` and `CROWDED`.
         kinds: generators.
-        methods: ids of `experiments.comparison.methods`; families or single settings.
-        screening_worlds: where settings are chosen, so that the other worlds are reported untouched by tuning.
-        screening_seeds: training seeds of the screening.
-        screening_budget: shorter than the reported one.
-        run_off: families whose best settings are judged on more worlds; a family with missing cells there keeps the
-            screening's choice.
-        run_off_worlds: those worlds.
-        run_off_within: share of the best setting's score from which on a setting goes there.
+        methods: ids of `experiments.comparison.methods`.
         seeds: reported training seeds.
         context: frames of history of every generator.
         choices: how recycled rollouts are registered.
         net, budget: see there.
         recycling: the recipe.
-        screening: how the screening judges.
-        judging: how the other stages judge.
+        judging: how generators are judged.
         long: how a few generators of the first seed are judged besides.
         long_methods: which.
     """
 
     worlds: tuple[str, ...] = tuple(ALL_WORLDS)
     kinds: tuple[str, ...] = ("predictor", "flow")
-    methods: tuple[str, ...] = tuple(REMEDIES)
-    screening_worlds: tuple[str, ...] = ("balls", "heartbeat")
-    screening_seeds: tuple[int, ...] = (100, 101)
-    screening_budget: Budget = Budget(base=2000)
-    run_off: tuple[str, ...] = ("ours",)
-    run_off_worlds: tuple[str, ...] = ("digits", "driving")
-    run_off_within: float = 0.9
+    methods: tuple[str, ...] = tuple(TABLE)
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     context: int = 2
     choices: Choices = Choices(time=True, velocity_damping=0.2, flow_velocity_damping=0.2)
     net: Net = Net(frame_levels=True)
     budget: Budget = Budget()
     recycling: Recycling = Recycling(noise=0.05)
-    screening: Judging = Judging(rollouts=32)
     judging: Judging = Judging()
     long: Judging = Judging(max_frames=10_000, rollouts=8, real_rollouts=40)
     long_methods: tuple[str, ...] = (
@@ -163,10 +135,8 @@ class Config:
     )
 
     def __post_init__(self) -> None:
-        families = {family_of(name): method for name, method in REMEDIES.items()}
-        require_known(self.methods, {**REMEDIES, **families})
-        worlds = (*self.worlds, *self.screening_worlds, *self.run_off_worlds)
-        unknown = [name for name in worlds if name not in ALL_WORLDS]
+        require_known(self.methods, TABLE)
+        unknown = [name for name in self.worlds if name not in ALL_WORLDS]
         if unknown:
             raise ValueError(f"unknown worlds {unknown}: there are {', '.join(ALL_WORLDS)}")
 
@@ -180,8 +150,8 @@ class Command:
         stages: which are run; the others' cells are read as they are.
         share: what this process does of the work.
         publish: a file that the results are copied to, or nothing.
-        earlier: a file that was published before, whose cells and choices of settings are taken over, or nothing. Once
-            taken over they stay in the workdir.
+        earlier: a file that was published before, whose cells are taken over, or nothing. Once taken over they stay in
+            the workdir.
     """
 
     config: Config = Config()
@@ -196,22 +166,16 @@ class Command:
 
 
 def smoke() -> Command:
-    """Through the same code in a few minutes: all three stages, two settings of the recipe, the cheapest world."""
+    """Through the same code in a few minutes: both stages, B and the recipe, the cheapest world."""
     quick = Judging(max_frames=16, rollouts=4, real_rollouts=40)
     config = Config(
         worlds=("heartbeat",),
         kinds=("predictor",),
-        methods=("b", "ours=braked", "ours=loose"),
-        screening_worlds=("heartbeat",),
-        screening_seeds=(100,),
-        run_off_worlds=("heartbeat",),  # its cells are there; another world would compile everything once more
-        run_off_within=0.0,
-        screening_budget=Budget(base=20, extra=1.0, rows=8),
+        methods=("b", "ours"),
         seeds=(0,),
         net=Net(width=16, frame_levels=True),
-        budget=Budget(base=20, extra=1.0, rows=8),
+        budget=Budget(base=20, extra=1.0, rows=16),
         recycling=Recycling(chains=8, max_age=8, capacity=64),
-        screening=quick,
         judging=quick,
         long_methods=(),
     )
@@ -234,89 +198,50 @@ PRESETS: dict[str, Callable[[], Command]] = {"smoke": smoke, "small": small, "fu
 
 def main(command: Command, workdir: Path, preset: str) -> dict[str, Any]:
     """Runs this process's share of the stages; assembles and reports all cells that are there."""
-    config, place = command.config, open_workdir(workdir, made_of(command.config))
-    jax.config.update("jax_compilation_cache_dir", str(place.path / "compiled"))
+    config, directory = command.config, open_workdir(workdir, made_of(command.config))
+    jax.config.update("jax_compilation_cache_dir", str(directory.path / "compiled"))
     if command.earlier:
-        taken = take_over(command.earlier, place, preset, config.judging.max_frames)
+        taken = take_over(command.earlier, directory, preset, config.judging.max_frames)
         Console(stderr=True).print(f"{taken} cells taken over from {command.earlier}")
-    chosen = {**screen(command, preset, place), **settings_taken_over(place)}
-    table = final_table(config, chosen)
-    contest = _contest("compare", preset, config, table, config.seeds)
-    places, cells = run_stage("final", contest, _arenas(config, config.judging), place, command)
-    more = run_stage("domains", _domain_contest(contest), _domain_arenas(config), place, command)
-    contest = dataclasses.replace(contest, tuning_trials=trials(config))
-    return conclude(contest, [*places, *more[0]], [*cells, *more[1]], place, config, command.publish)
+    table = {name: method for name, method in TABLE.items() if name in config.methods}
+    comparison = _comparison("compare", preset, config, table, config.seeds)
+    tasks, cells = run_stage("final", comparison, _tasks(config, config.judging), directory, command)
+    more = run_stage("domains", _domain_comparison(comparison), _domain_tasks(config), directory, command)
+    cells = [*cells, *more[1], *retired_cells(directory, TABLE)]
+    trials = {cell["method"]: SCREENED.get(cell["method"], 1) for cell in cells}
+    comparison = dataclasses.replace(comparison, tuning_trials=tuple(trials.items()))
+    return conclude(comparison, [*tasks, *more[0]], cells, directory, config, command.publish)
 
 
 def made_of(config: Config) -> dict[str, Any]:
     """What a cell depends on; not its neighbours, so that a workdir may grow by methods, worlds and seeds."""
-    fields = ("context", "choices", "net", "budget", "recycling", "screening_budget", "screening", "judging", "long")
+    fields = ("context", "choices", "net", "budget", "recycling", "judging", "long")
     worlds = {name: [repr(WORLDS[name]), repr(DOMAINS[name])] for name in WORLDS}
     return {**{name: getattr(config, name) for name in fields}, "worlds": worlds}
 
 
-def screen(command: Command, preset: str, workdir: Workdir) -> dict[str, str]:
-    """Runs the screening and its run-off; family -> its chosen setting, without families that miss cells."""
-    config = command.config
-    counts = dict(trials(config))
-    settings = {name: REMEDIES[name] for name in named(config) if counts[family_of(name)] > 1}
-    contest = _contest("screening", preset, config, settings, config.screening_seeds)
-    contest = dataclasses.replace(contest, strip_frames=1, long_methods=())
-    inside = open_workdir(workdir.path / "screening", made_of(config))
-    short = dataclasses.replace(config, worlds=config.screening_worlds, budget=config.screening_budget)
-    places, cells = run_stage("screening", contest, _arenas(short, config.screening), inside, command)
-    chosen = choose(contest, places, cells)
-    close = best_of(contest, places, cells, config.run_off, config.run_off_within)
-    finalists = {name: settings[name] for name in close if config.run_off_worlds}
-    if finalists:
-        rest = dataclasses.replace(contest, methods=tuple(finalists), table=finalists)
-        elsewhere = dataclasses.replace(short, worlds=config.run_off_worlds)
-        more = run_stage("screening", rest, _arenas(elsewhere, config.screening), inside, command)
-        chosen |= choose(rest, [*places, *more[0]], [*cells, *more[1]])
-    write_json(inside.path / "chosen.json", chosen)
-    return chosen
-
-
 def run_stage(
-    stage: str, contest: Comparison, makers: Sequence[Callable[[], Task]], workdir: Workdir, command: Command
+    stage: str, comparison: Comparison, builders: Sequence[Callable[[], Task]], workdir: Workdir, command: Command
 ) -> tuple[list[Task], list[dict[str, Any]]]:
     """The cells of a stage, after telling how much of it is left to do."""
-    makers = [functools.cache(make) for make in makers]
+    builders = [functools.cache(build) for build in builders]
     if stage in command.stages:
-        missing, seconds = missing_cells(contest, makers, workdir)
+        missing, seconds = missing_cells(comparison, builders, workdir)
         about = f", about {missing * seconds / 3600:.1f} core hours" if seconds else ""
         Console(stderr=True).print(f"{time.strftime('%H:%M')} {stage}: {missing} cells to make{about}")
-    return run_contest(contest, makers, workdir, command.share_of(stage))
+    return run_comparison(comparison, builders, workdir, command.share_of(stage))
 
 
-def named(config: Config) -> list[str]:
-    """The settings that a config names, one by one or by their families."""
-    return [name for name in REMEDIES if name in config.methods or family_of(name) in config.methods]
+def retired_cells(workdir: Workdir, table: Mapping[str, Method]) -> list[dict[str, Any]]:
+    """The cells of a workdir whose methods are no longer run: what was published stays published."""
+    cells = [read_json(path) for path in sorted((workdir.path / "cells").glob("*.json"))]
+    return [cell for cell in cells if cell["method"].partition("+")[0] not in table]
 
 
-def final_table(config: Config, chosen: Mapping[str, str]) -> dict[str, Method]:
-    """Family -> method with the chosen setting; what has one setting needs no choice."""
-    names = named(config)
-    alone = {family_of(n): n for n in names if sum(family_of(m) == family_of(n) for m in names) == 1}
-    return {family: _as_family(name) for family, name in {**alone, **chosen}.items()}
-
-
-def _as_family(name: str) -> Method:
-    """A setting in its family's place; where it does not differ from its twin it runs there too."""
-    method = REMEDIES[name]
-    return dataclasses.replace(method, setting=name, refuses=REMEDIES[method.twin or name].refuses)
-
-
-def trials(config: Config) -> tuple[tuple[str, int], ...]:
-    """Settings screened, family by family."""
-    names = named(config)
-    return tuple((family, sum(family_of(name) == family for name in names)) for family in map(family_of, names))
-
-
-def build_arena(
+def build_task(
     name: str, kind: str, config: Config, world: DecodableWorld, judging: Judging, label: str, domain: str = "all"
 ) -> Task:
-    """One world, one generator, its judge."""
+    """One world, one generator, its evaluator."""
     judge = functools.partial(world_judge, world=world, objects=things_in(world), context=START_FRAMES)
     return Task(
         world=label,
@@ -338,27 +263,27 @@ def build_arena(
     )
 
 
-def _arenas(config: Config, judging: Judging) -> list[Callable[[], Task]]:
+def _tasks(config: Config, judging: Judging) -> list[Callable[[], Task]]:
     return [
-        functools.partial(build_arena, name, kind, config, ALL_WORLDS[name], judging, name)
+        functools.partial(build_task, name, kind, config, ALL_WORLDS[name], judging, name)
         for kind in config.kinds
         for name in config.worlds
         if kind == "flow" or ALL_WORLDS[name].deterministic
     ]
 
 
-def _domain_arenas(config: Config) -> list[Callable[[], Task]]:
+def _domain_tasks(config: Config) -> list[Callable[[], Task]]:
     names = [name for name in config.worlds if name in DOMAINS]
-    return [functools.partial(_split_arena, name, kind, config) for kind in config.kinds for name in names]
+    return [functools.partial(_split_task, name, kind, config) for kind in config.kinds for name in names]
 
 
-def _split_arena(name: str, kind: str, config: Config) -> Task:
+def _split_task(name: str, kind: str, config: Config) -> Task:
     """Trained on one domain, judged on all."""
     domains = DOMAINS[name]
     label = f"{name}_{domains.seen}"
     seen = domains.worlds[domains.seen]
     unseen = {domains.unseen: domains.worlds[domains.unseen], **FURTHER.get(name, {})}
-    task = build_arena(name, kind, config, seen, config.judging, label, domains.seen)
+    task = build_task(name, kind, config, seen, config.judging, label, domains.seen)
     return dataclasses.replace(
         task,
         elsewhere={
@@ -371,7 +296,7 @@ def _split_arena(name: str, kind: str, config: Config) -> Task:
     )
 
 
-def _contest(
+def _comparison(
     experiment: str, preset: str, config: Config, table: dict[str, Method], seeds: tuple[int, ...]
 ) -> Comparison:
     return Comparison(
@@ -386,9 +311,10 @@ def _contest(
         table=table,
         headline_method="ours",
         rivals=tuple(name for name in table if name in COMPARED),
+        other_model=True,
     )
 
 
-def _domain_contest(contest: Comparison) -> Comparison:
-    methods = tuple(name for name in DOMAIN_METHODS if name in contest.table)
-    return dataclasses.replace(contest, methods=methods, long_methods=())
+def _domain_comparison(comparison: Comparison) -> Comparison:
+    methods = tuple(name for name in DOMAIN_METHODS if name in comparison.table)
+    return dataclasses.replace(comparison, methods=methods, long_methods=())

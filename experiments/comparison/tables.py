@@ -1,4 +1,4 @@
-"""The tables of README.md and experiments/RESULTS.md, made from the committed result files.
+"""The tables of docs/results, made from the committed result files.
 
     python -m experiments.comparison.tables
 
@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from experiments.comparison import index_tables
 from experiments.comparison.apebench_results import geometric_mean
 from experiments.comparison.by_scenario import errors_grid, valid_grid
-from experiments.comparison.by_seed import by_seed_grid, kept_by_seed
+from experiments.comparison.by_seed import by_seed_grid, survival_by_seed
 from experiments.comparison.by_shape import by_shape_grid
 from experiments.comparison.cells import median_exit, survivors
 from experiments.comparison.domains import CROWDED, STOCHASTIC, WORLDS
@@ -36,7 +37,7 @@ from recycle_jax.report.tables import markdown_table
 from recycle_jax.report.tasks import cells_of
 
 HERE = Path(__file__).parent.parent
-PAGES = (HERE.parent / "README.md", HERE / "RESULTS.md")
+PAGES = tuple(sorted((HERE.parent / "docs" / "results").glob("*.md")))
 
 SHORT = (
     "b",
@@ -66,8 +67,8 @@ SHORT = (
     "ours",
     "real",
 )
-"""Methods of the table on the first page: each family as the screening chose it, B+, the best rivals and ours at
-the recipe's rate too; without parts and controls."""
+"""Methods of the table of horizons: each family as the screening chose it, B+, the best rivals and recycling at the
+recipe's learning rate too; without parts and controls."""
 
 RATES = (
     "b_plus",
@@ -111,7 +112,7 @@ SHAPED = (
     "ours",
     "real",
 )
-"""Methods of the table of digits, shape by shape: those that keep most of them."""
+"""Methods of the table of digits, shape by shape: those with the highest survival."""
 
 REMEMBERING = (
     "b_plus:fast",
@@ -154,13 +155,13 @@ RELIABLE = (
 """Methods of the table of single runs: what several seeds were asked of at the recipe's rate."""
 
 BEGINNINGS = {
-    "relay-c1116398@2000": "half of B's updates as a relay, at .002",
-    "b@2000,0.008": "half of B's updates, at .008",
+    "relay-c1116398@2000": "relay for half of B's updates, lr=2e-3",
+    "b@2000,0.008": "half of B's updates, lr=8e-3",
 }
-"""What recycling begins from, by the names that a comparison keeps it under."""
+"""What recycling starts from, by the names of its saved parameters."""
 
 MOST = 0.5
-"""Share of rollouts from which on the share says more than the median does."""
+"""Survival from which on it says more than the median does."""
 
 NOTHING = Entry(main=wording.UNKNOWN)
 
@@ -209,7 +210,7 @@ def _overview(worlds: Collection[str]) -> str:
 
 
 def _short() -> str:
-    """The first page's, in the order of `SHORT`; times B+ only where all places were measured, or they say little."""
+    """Horizons, in the order of `SHORT`; times B+ only where all tasks were measured, or they say little."""
     grid = overview_grid(_part(_results("compare"), WORLDS, SHORT))
     assert grid is not None
     names = [LABELS.of(SHORT)[method].name for method in SHORT]
@@ -224,7 +225,7 @@ def _short() -> str:
 
 
 def _methods() -> str:
-    """What the methods of the first page are, in a sentence each."""
+    """What the methods of the table of horizons are, in a sentence each."""
     methods = LABELS.of(SHORT)
     rows = [[Entry(main=methods[method].name), Entry(main=methods[method].about)] for method in SHORT]
     columns = [Column(title="method", number=False), Column(title="what it is", number=False)]
@@ -232,71 +233,76 @@ def _methods() -> str:
 
 
 def _foreign() -> str:
-    """What is left of each kind of foreign error, method by method and place by place."""
+    """What is left of each kind of foreign error, method by method and task by task."""
     results = _results("compare")
     kinds = dict.fromkeys(kind for cell in results["cells"] for kind in cell["probes"]["responses"])
     names = [name for name in SHORT if name != "real"]
-    return _by_places(results, names, ", ".join(kinds), lambda cells: _left(cells, kinds))
+    return _by_tasks(results, names, ", ".join(kinds), lambda cells: _left(cells, kinds))
 
 
 def _rates() -> str:
-    """What is kept and what it costs in one-step loss, at both rates."""
-    return _by_places(
-        _results("compare"), RATES, "share kept or median frames, seed by seed; one-step loss in units of 10⁻⁴", _kept
+    """Survival and one-step loss, at both learning rates."""
+    return _by_tasks(
+        _results("compare"),
+        RATES,
+        "survival, or median frames where it is below half, seed by seed; one-step loss in units of 10⁻⁴",
+        _rate_of,
     )
 
 
 def _accuracy(names: Sequence[str]) -> str:
-    """One-step loss over the recipe's of the same seeds, and what is kept of all seeds, side by side."""
+    """One-step loss over the recipe's of the same seeds, and survival over all seeds."""
     results = _results("compare")
     ours = cells_of(results)
 
     def over_ours(cells: Sequence[Mapping[str, Any]]) -> Entry:
         own = {cell["seed"]: cell["clean_loss"] for cell in ours[f"{cells[0]['world']}/{cells[0]['generator']}/ours"]}
         ratios = [cell["clean_loss"] / own[cell["seed"]] for cell in cells if cell["seed"] in own]
-        kept = np.mean(list(kept_by_seed(cells).values()))
-        return Entry(main=f"{geometric_mean(np.array(ratios)):.2f}×", detail=wording.percent(kept))
+        alive = np.mean(list(survival_by_seed(cells).values()))
+        return Entry(main=f"{geometric_mean(np.array(ratios)):.2f}×", detail=wording.percent(alive))
 
-    title = "one-step loss over the recipe's, geometric mean over the seeds that both have; rollouts kept in brackets"
-    return _by_places(results, names, title, over_ours)
+    title = "one-step loss ÷ the final recipe's, geometric mean over the seeds that both have; survival in brackets"
+    return _by_tasks(results, names, title, over_ours)
 
 
 def _long() -> str:
     """Rollouts of ten thousand frames."""
-    title = "frames that half of the rollouts outlast; rollouts to the end"
-    return _by_places(_results("compare"), Config().long_methods, title, _outlasted, variant="@10000")
+    title = "frames that half of the rollouts outlast; survivors in brackets"
+    return _by_tasks(_results("compare"), Config().long_methods, title, _outlasted, variant="@10000")
 
 
 def _memory() -> str:
-    """What is left of each start's own pace."""
-    title = "correlation with each start's own pace after 64 and 1,024 frames; spread of paces then, 1 in real video"
-    return _by_places(_results("compare"), REMEMBERING, title, _remembered)
+    """What is left of the motion of each start's own clip."""
+    title = (
+        "correlation with the motion of each start's own clip after 64 and 1,024 frames; spread of motion then ÷ real"
+    )
+    return _by_tasks(_results("compare"), REMEMBERING, title, _remembered)
 
 
-def _by_places(
+def _by_tasks(
     results: Mapping[str, Any],
     methods: Sequence[str],
     title: str,
     shown: Callable[[Sequence[Mapping[str, Any]]], Entry],
     variant: str = "",
 ) -> str:
-    """Methods against the four worlds' places, each field made of the cells that are there."""
+    """Methods against the four worlds' tasks, each field made of the cells that are there."""
     cells, names = cells_of(results), LABELS.of(methods)
-    places = [place for place in measured(results) if place.world in WORLDS]
+    tasks = [task for task in measured(results) if task.world in WORLDS]
     rows = []
     for method in methods:
-        there = [cells.get(f"{place.world}/{place.generator}/{method}{variant}", []) for place in places]
+        there = [cells.get(f"{task.world}/{task.generator}/{method}{variant}", []) for task in tasks]
         if any(there):
             rows.append([Entry(main=names[method].name), *(shown(c) if c else NOTHING for c in there)])
-    columns = [Column(title="method", number=False), *(Column(title=place.title) for place in places)]
+    columns = [Column(title="method", number=False), *(Column(title=task.title) for task in tasks)]
     return as_markdown(Grid(columns=columns, sections=[Section(title=title, rows=rows)]))
 
 
-def _kept(cells: Sequence[Mapping[str, Any]]) -> Entry:
+def _rate_of(cells: Sequence[Mapping[str, Any]]) -> Entry:
     """Share of rollouts that never left, or the median where most did, seed by seed, and the mean one-step loss."""
     seen = [
-        wording.percent(np.mean(kept)) if np.mean(kept) >= MOST else wording.count(median)
-        for median, kept in map(_exits, _in_order(cells))
+        wording.percent(np.mean(alive)) if np.mean(alive) >= MOST else wording.count(median)
+        for median, alive in map(_exits, _in_order(cells))
     ]
     loss = float(np.mean([cell["clean_loss"] for cell in cells]))
     return Entry(main=f"{', '.join(seen)}; {1e4 * loss:.2g}")
@@ -304,12 +310,14 @@ def _kept(cells: Sequence[Mapping[str, Any]]) -> Entry:
 
 def _outlasted(cells: Sequence[Mapping[str, Any]]) -> Entry:
     """Median exit and how many rollouts never left, seed by seed."""
-    seen = [f"{wording.count(median)} ({kept.sum()} of {kept.size})" for median, kept in map(_exits, _in_order(cells))]
+    seen = [
+        f"{wording.count(median)} ({alive.sum()} of {alive.size})" for median, alive in map(_exits, _in_order(cells))
+    ]
     return Entry(main=", ".join(seen))
 
 
 def _remembered(cells: Sequence[Mapping[str, Any]]) -> Entry:
-    """Means over seeds; of octaves in which too few rollouts are within their bands nothing is told."""
+    """Means over seeds; octaves in which too few rollouts are within their bands are dashes."""
     seen = [cell["memory"] for cell in cells if "memory" in cell]
     early, late, spread = at(seen, "correlation", EARLY), at(seen, "correlation", 1024), at(seen, "spread", 1024)
     return Entry(main=f"{early}, {late}; {spread}" if seen else wording.UNKNOWN)
@@ -336,7 +344,7 @@ def _handed_on() -> str:
     rows = _results("handed_on")["rows"]
     steps = list(rows[0]["steps"])
     titles = [f"slope, step {steps[0]}", *(f"correlation, step {step}" for step in steps)]
-    columns = [Column(title="trained as", number=False), Column(title="seed"), Column(title="one-step loss")]
+    columns = [Column(title="method", number=False), Column(title="seed"), Column(title="one-step loss")]
     columns += [Column(title=title) for title in titles]
     return as_markdown(Grid(columns=columns, sections=[Section(title="", rows=[_hand(row, steps) for row in rows])]))
 
@@ -374,15 +382,21 @@ TABLES: dict[str, Callable[[], str]] = {
     "shapes": lambda: as_markdown(by_shape_grid(_results("compare"), SHAPED)),
     "apebench": lambda: as_markdown(errors_grid(_results("apebench"))),
     "valid": lambda: as_markdown(valid_grid(_results("apebench"))),
+    "headline": lambda: index_tables.headline_table(_results("compare")),
+    "controls_small": lambda: index_tables.controls_table(_results("compare")),
+    "two_things": lambda: index_tables.two_things_table(_results("compare")),
+    "unseen": lambda: index_tables.unseen_table(_results("compare")),
+    "footage_small": lambda: index_tables.footage_table(_results("footage")),
+    "cost": lambda: index_tables.cost_table(_results("bench")),
     "domains": lambda: _markdown(domains_grid(_results("compare"))),
 }
 """Name of a mark -> makes its table."""
 
 
 def main() -> None:
-    """Makes the tables of both pages again; takes no arguments, and says so before anything is written."""
+    """Makes the tables of all pages again; takes no arguments, and says so before anything is written."""
     if sys.argv[1:]:
-        sys.exit(f"{sys.argv[1]}: this takes no arguments; it writes {', '.join(p.name for p in PAGES)}")
+        sys.exit(f"{sys.argv[1]}: this takes no arguments; it writes the pages of docs/results")
     for page in PAGES:
         write_bytes(page, with_tables(page.read_text()).encode())
         print(f"{page.name}: {', '.join(marked_tables(page.read_text()))}")

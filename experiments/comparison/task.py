@@ -1,4 +1,4 @@
-"""Where remedies for drift compete: one source of clips, one generator, one budget, one judge."""
+"""Where methods are compared: one source of clips, one generator, one budget, one evaluator."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -20,7 +20,6 @@ from recycle_jax.generators.rectified_flow import RectifiedFlow
 from recycle_jax.histories.recipe import Recycling
 from recycle_jax.models.conv import frame_unet, velocity_unet
 from recycle_jax.training.cost import Cost
-from recycle_jax.training.selection import Selection
 from recycle_jax.typing import Frames, Params, RowKeys
 
 
@@ -66,7 +65,7 @@ class Budget:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Choices:
-    """What was tuned, on seeds that are not reported; but the balls' brake on two that are, see NOTES.md.
+    """What was tuned, on seeds that are not reported; but the balls' brake on two that are, see docs/lab_notes.
 
     Attributes:
         noise: strongest noise of noise augmentation.
@@ -109,7 +108,7 @@ class Evaluator:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Task:
-    """One place of the contest.
+    """One world with one kind of generator.
 
     Attributes:
         world: its name.
@@ -125,8 +124,6 @@ class Task:
         mesh: where everything runs.
         simulator: the world itself, or None where video was recorded.
         net: size of the generator's network, for methods that want another.
-        grows: whether what starts from B averages parameters so that it forgets where it began, see `training.ema`.
-        selection: by whose rollouts what starts from B chooses among several averages, or None.
         train_domain: what the generator trains on.
         elsewhere: domain -> makes who judges it on video of another domain.
         held_out_elsewhere: domain -> held-out clips of that domain.
@@ -149,8 +146,6 @@ class Task:
     mesh: Mesh
     simulator: DecodableWorld | None = None
     net: Net = Net()
-    grows: bool = False
-    selection: Selection | None = None
     train_domain: str = "all"
     elsewhere: Mapping[str, Callable[[], Evaluator]] = dataclasses.field(default_factory=dict)
     held_out_elsewhere: Mapping[str, ClipSource] = dataclasses.field(default_factory=dict)
@@ -172,8 +167,8 @@ class Trained:
         cost: of all training.
         bank: its bytes and entries, where there is one.
         generator: who rolls out, None for the arena's own.
-        rounds: of recycling: `value` [after round i], the distance of rollouts from their reference, `cost` of the
-            round over B's; `best` by the rule of an automatic stop, and why it `stopped`, where there is a rule.
+        rounds: of recycling: `value` [after round i], the distance of rollouts from their reference, and `cost` of the
+            round over B's.
     """
 
     params: Params

@@ -5,7 +5,7 @@ the horizon of plain training (B), of plain training at the recycled run's cost 
 fresh pushforward at that cost, of recycling with the recorded clips moved onto the rollouts, and of recycling with a
 simulator?
 
-Expected: recycling at least 10 x B+ and 2 x the other remedies, at a cost of at most 1.5 x B.
+Expected: recycling at least 10 x B+ and 2 x the other methods, at a cost of at most 1.5 x B.
 
     python -m experiments.comparison.worlds_task --preset small
 
@@ -23,6 +23,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from experiments.comparison.conclusion import conclude
 from experiments.comparison.evaluation import (
     HELD_OUT_SEED,
     START_SEED,
@@ -32,7 +33,7 @@ from experiments.comparison.evaluation import (
     world_bands,
     world_statistics,
 )
-from experiments.comparison.runner import Comparison, Share, conclude, run_contest
+from experiments.comparison.runner import Comparison, Share, run_comparison
 from experiments.comparison.task import (
     Budget,
     Choices,
@@ -56,7 +57,7 @@ from recycle_jax.sharding import make_mesh
 CURVE = tuple(f"recycle+{share}" for share in (0.05, 0.15))
 METHODS = ("b", "b_plus", "recycle", "noise", "pushforward", "recycle_continued", *CURVE)
 TRIALS = (("recycle", 45), ("noise", 6), ("pushforward", 4), ("recycle_continued", 1))
-"""Settings tried, see NOTES.md: not the same number for every method, which favours recycling."""
+"""Settings tried, see docs/lab_notes: not the same number for every method, which favours recycling."""
 
 QUESTION = "How long do generators of simulated worlds stay stable, and what does recycling change?"
 
@@ -79,7 +80,7 @@ class Config:
         net, budget, judging: see there.
         recycling: of the predictors.
         flow_recycling: of the flows, with stronger noise, since frames that are sampled jitter.
-        long: how a few generators of the first seed are judged besides.
+        long: how a few generators of the first seed are evaluated besides.
         long_methods: which.
     """
 
@@ -127,7 +128,7 @@ def smoke() -> Command:
             seeds=(0,),
             ball_size=16,
             net=Net(width=16),
-            budget=Budget(base=40, extra=1.0, rows=8),
+            budget=Budget(base=40, extra=1.0, rows=16),
             recycling=Recycling(chains=8, max_age=8, capacity=64),
             judging=Judging(max_frames=64, rollouts=8, real_rollouts=40),
             long=Judging(max_frames=128, rollouts=4, real_rollouts=40),
@@ -158,17 +159,17 @@ PRESETS: dict[str, Callable[[], Command]] = {"smoke": smoke, "small": small, "fu
 
 def world_of(name: str, config: Config) -> DecodableWorld:
     """The world that results call `name`; it reads its state from two frames, whatever a generator's context is."""
-    makers: dict[str, Callable[[], DecodableWorld]] = {
+    builders: dict[str, Callable[[], DecodableWorld]] = {
         "balls": lambda: BouncingBalls(size=config.ball_size, balls=config.balls, context_frames=2),
         "heartbeat": lambda: Heartbeat(size=config.heart_size, context_frames=2),
     }
-    if name not in makers:
-        raise ValueError(f"unknown world {name!r}: there are {', '.join(makers)}")
-    return makers[name]()
+    if name not in builders:
+        raise ValueError(f"unknown world {name!r}: there are {', '.join(builders)}")
+    return builders[name]()
 
 
-def build_arena(name: str, kind: str, config: Config) -> Task:
-    """One world, one generator, its judge."""
+def build_task(name: str, kind: str, config: Config) -> Task:
+    """One world, one generator, its evaluator."""
     world, ball = world_of(name, config), name == "balls"
     objects = config.balls if ball else 1
     context = config.context
@@ -215,7 +216,7 @@ def true_continuation(world: DecodableWorld, context: int, frames: int) -> np.nd
 def main(command: Command, workdir: Path, preset: str) -> dict[str, Any]:
     """Runs this process's share; assembles and reports all cells that are there."""
     config = command.config
-    contest = Comparison(
+    comparison = Comparison(
         experiment="worlds",
         preset=preset,
         question=QUESTION,
@@ -226,16 +227,16 @@ def main(command: Command, workdir: Path, preset: str) -> dict[str, Any]:
         tuning_trials=TRIALS,
         long_methods=config.long_methods,
     )
-    return run(contest, command, workdir)
+    return run(comparison, command, workdir)
 
 
-def run(contest: Comparison, command: Command, workdir: Path) -> dict[str, Any]:
-    """Any contest over the worlds of a config."""
-    config, place = command.config, open_workdir(workdir, command.config)
-    jax.config.update("jax_compilation_cache_dir", str(place.path / "compiled"))
-    makers = [functools.partial(build_arena, w, k, config) for w in config.worlds for k in config.kinds]
-    places, cells = run_contest(contest, makers, place, command.share)
-    return conclude(contest, places, cells, place, config, command.publish)
+def run(comparison: Comparison, command: Command, workdir: Path) -> dict[str, Any]:
+    """Any comparison over the worlds of a config."""
+    config, directory = command.config, open_workdir(workdir, command.config)
+    jax.config.update("jax_compilation_cache_dir", str(directory.path / "compiled"))
+    builders = [functools.partial(build_task, w, k, config) for w in config.worlds for k in config.kinds]
+    tasks, cells = run_comparison(comparison, builders, directory, command.share)
+    return conclude(comparison, tasks, cells, directory, config, command.publish)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from recycle_jax.io.containers import Crop
 from recycle_jax.io.pyav import import_av
 from recycle_jax.io.reading import Picture
 
@@ -25,7 +24,7 @@ def filtered(pictures: Iterable[Picture]) -> Iterator[Picture]:
         wanted = _key(picture, interlaced)
         if wanted != key:
             yield from _drained(graph, waiting)
-            graph, key = _graph(picture.frame, *wanted[-2:], interlaced), wanted
+            graph, key = _graph(picture, interlaced), wanted
         if graph is None:
             yield picture
         else:
@@ -36,18 +35,18 @@ def filtered(pictures: Iterable[Picture]) -> Iterator[Picture]:
 
 
 def _key(picture: Picture, interlaced: bool) -> tuple[Any, ...]:
+    """What a graph is made for: it takes one layout of pictures only."""
     frame = picture.frame
-    transparent = frame.format.has_palette or any(part.is_alpha for part in frame.format.components)
-    # The layout of the picture comes first: a graph takes one layout only.
-    return frame.width, frame.height, frame.format.name, interlaced, picture.crop, transparent
+    return frame.width, frame.height, frame.format.name, interlaced, picture.crop
 
 
-def _graph(frame: Any, crop: Crop, transparent: bool, interlaced: bool) -> Any:
+def _graph(picture: Picture, interlaced: bool) -> Any:
+    frame = picture.frame
     steps = [("bwdif", "mode=send_frame:deint=interlaced")] if interlaced else []
-    if crop != NO_CROP:
-        top, bottom, left, right = crop
+    if picture.crop != NO_CROP:
+        top, bottom, left, right = picture.crop
         steps.append(("crop", f"iw-{left + right}:ih-{top + bottom}:{left}:{top}:exact=1"))
-    if transparent:
+    if frame.format.has_palette or any(part.is_alpha for part in frame.format.components):
         steps += [("format", "gbrap"), ("premultiply", "inplace=1"), ("format", "gbrap")]
     if not steps:
         return None

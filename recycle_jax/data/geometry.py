@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from recycle_jax.data.colours import is_ordinary, to_ordinary
+from recycle_jax.io.pyav import import_av
 from recycle_jax.io.reading import Picture
 
-PQ, HLG, BT709 = 16, 18, 1
-WIDE_PRIMARIES = {9, 11, 12}  # BT.2020, P3 with the white of cinemas and of screens
-INTENSITY_COLOURS = {14, 15}  # ICtCp and IPT-C2, which Dolby Vision uses
 LEAST_COSINE = 0.97  # of the angle between what a container asks for and a quarter turn: up to about 14 degrees
 
 
@@ -64,34 +63,27 @@ def fit(picture: Picture, rule: FrameRule, kind: str = "rgb24") -> np.ndarray:
         shown = frame.width * float(picture.aspect)
         factor = max(height / frame.height, width / shown)
         rows, columns = max(height, round(frame.height * factor)), max(width, round(shown * factor))
-    scaled = frame.reformat(width=columns, height=rows, format=kind, interpolation="AREA", **_colours(frame))
     top, left = (rows - height) // 2, (columns - width) // 2
-    cut = scaled.to_ndarray()[top : top + height, left : left + width]
+    cut = _scaled(frame, rows, columns, kind)[top : top + height, left : left + width]
     turned = cut.swapaxes(0, 1) if transposed else cut
     return np.ascontiguousarray(turned[:: -1 if flipped else 1, :: -1 if mirrored else 1])
 
 
+def _scaled(frame: Any, rows: int, columns: int, kind: str) -> np.ndarray:
+    ordinary = is_ordinary(frame)
+    kind = kind if ordinary else "rgb48le"
+    pixels = frame.reformat(width=columns, height=rows, format=kind, interpolation="AREA").to_ndarray()
+    return pixels if ordinary else to_ordinary(pixels, frame.color_trc, frame.color_primaries)
+
+
 def resize_clip(clip: np.ndarray, rule: FrameRule) -> np.ndarray:
     """Returns a uint8 clip `[t, h, w, c]` of 1 or 3 channels at the size of `rule`; its `fps` is not used."""
-    from recycle_jax.io.pyav import import_av
-
     av, kind = import_av(), "gray" if clip.shape[-1] == 1 else "rgb24"
     frames = clip[: rule.max_frames]
     planes = frames[..., 0] if kind == "gray" else frames
     made = (av.VideoFrame.from_ndarray(np.ascontiguousarray(plane), format=kind) for plane in planes)
     fitted = [fit(Picture(frame=frame, time=0.0), rule, kind) for frame in made]
     return np.stack(fitted).reshape(len(frames), rule.height, rule.width, clip.shape[-1])
-
-
-def _colours(frame: Any) -> dict[str, int]:
-    if frame.colorspace in INTENSITY_COLOURS:
-        raise ValueError(
-            "the colours are those of Dolby Vision (ICtCp), which cannot be converted here: convert the file to "
-            "ordinary colours (BT.709) first"
-        )
-    if frame.color_trc in (PQ, HLG) or frame.color_primaries in WIDE_PRIMARIES:
-        return {"dst_color_trc": BT709, "dst_color_primaries": BT709}
-    return {}
 
 
 def _orientation(frame: Any) -> tuple[bool, bool, bool]:

@@ -12,6 +12,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -194,7 +195,7 @@ def _source(
     bad: Sequence[str],
     rule: FrameRule,
     domain: Callable[[Path], str],
-    **settings: int,
+    **settings: Any,
 ) -> ArrayClips:
     clips, domains = dict[str, np.ndarray](), list[str]()
     for path, file in zip(found.files, files, strict=True):

@@ -4,11 +4,11 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 from flax import struct
-from jax import Array
+from jax import Array, ShapeDtypeStruct
 
 from recycle_jax.batch import Batch
 from recycle_jax.flow_matching import Target, paper_target
-from recycle_jax.typing import ContextLevel, Frames, Params, PRNGKey, PyTree, RowFlags, RowKeys, Rows, Sigma
+from recycle_jax.typing import ContextLevel, Frames, Params, PRNGKey, PyTree, RowKeys, Rows, Sigma
 
 
 @struct.dataclass(kw_only=True)
@@ -145,43 +145,22 @@ def anchors_of(generator: Generator) -> int:
     return generator.anchors if isinstance(generator, KeepsAnchors) else 0
 
 
-@runtime_checkable
-class TellsOwn(Protocol):
-    """A generator that tells its network whether the history holds frames of its own (`generators.provenance`).
-
-    Attributes:
-        own_level: what it then adds to the level.
-    """
-
-    @property
-    def own_level(self) -> float: ...
-
-    def go_on(self, params: Params, context: Frames, condition: PyTree, own: RowFlags) -> Any:
-        """Starts a rollout on history of which the rows `own` `[b]` hold generated frames."""
-        ...
-
-
-def own_level_of(generator: Generator) -> float:
-    """What the network is told of generated history besides its noise; 0 for most."""
-    return generator.own_level if isinstance(generator, TellsOwn) else 0.0
-
-
-def own_levels(generator: Generator, own: RowFlags) -> Rows:
-    """Levels `[b]` of examples on noiseless history, of which the rows `own` `[b]` hold generated frames."""
-    told = own_level_of(generator)
-    # A constant where nothing is told, so that the program is that of teacher forcing, to the bit.
-    return told * own.astype(jnp.float32) if told else jnp.zeros(own.shape, jnp.float32)
-
-
-def go_on(generator: Generator, params: Params, context: Frames, condition: PyTree, own: RowFlags) -> Any:
-    """`generator.begin` on history of which the rows `own` `[b]` hold generated frames."""
-    if isinstance(generator, TellsOwn):
-        return generator.go_on(params, context, condition, own)
-    return generator.begin(params, context, condition)
+def require_same_frames(context: Frames | ShapeDtypeStruct, chunk: Frames) -> None:
+    """Raises ValueError where a generator makes frames of another size than those that it is given."""
+    if chunk.shape[2:] != context.shape[2:]:
+        raise ValueError(
+            f"the context has frames of {context.shape[2:]} (height, width, channels), but the generator makes "
+            f"{chunk.shape[2:]}: resize the context, or build the network for its size"
+        )
 
 
 def slide(context: Frames, chunk: Frames) -> Frames:
-    """Drops the oldest frames of a context and appends a chunk; the context keeps its dtype, as a carry must."""
+    """Drops the oldest frames of a context and appends a chunk; the context keeps its dtype, as a carry must.
+
+    Raises:
+        ValueError: if the frames differ in size.
+    """
+    require_same_frames(context, chunk)
     return jnp.concatenate([context, chunk.astype(context.dtype)], axis=1)[:, -context.shape[1] :]
 
 

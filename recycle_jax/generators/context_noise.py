@@ -17,7 +17,6 @@ The noise is new at every step and only the network sees it: what the rollout ke
 
 import dataclasses
 import functools
-from collections.abc import Callable
 from typing import Any, cast
 
 import jax.numpy as jnp
@@ -76,26 +75,6 @@ class ContextNoise(Wrapper):
             return self.inner
         inner = cast(Any, self.inner)
         return dataclasses.replace(inner, network=telling(inner.network, self.told))
-
-
-def second_look(generator: Generator, level: float) -> Callable[[Params, Frames, RowKeys], Frames]:
-    """A step of `generator` from a context with white noise of standard deviation `level`, which it is told.
-
-    Returns:
-        `(params, context [b, n, h, w, c], keys [b]) -> chunk [b, t, h, w, c]`, for `errors.reconsidered`.
-
-    Raises:
-        ValueError: if `level` is not in (0, 1].
-        TypeError: if the generator has no network of its own that can be told.
-    """
-    if not 0.0 < level <= 1.0:
-        raise ValueError(f"level is {level}, must lie in (0, 1]: without noise the second look is the first")
-    looking = ContextNoise(inner=generator, told=level, added=level)
-
-    def look(params: Params, context: Frames, keys: RowKeys) -> Frames:
-        return looking.step(params, looking.begin(params, context, None), keys, None)[1]
-
-    return look
 
 
 def telling(network: Network, told: float) -> Network:

@@ -39,11 +39,6 @@ def data_weight(sigma: Array) -> Array:
     return jnp.square(sigma)
 
 
-def flat_weight(sigma: Array) -> Array:
-    """1: the loss is the squared error of the velocity, as in arXiv 2209.03003."""
-    return jnp.ones_like(sigma)
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RectifiedFlow:
     """A flow-matching generator of chunks.

@@ -8,7 +8,7 @@ at temperature 0, x the real one and c_last the context's newest frame,
 over real clips: the share of what changes that the flow's best guess misses. Measured after teacher forcing: .06 to .15
 in simulated worlds whose next frame follows from the context, 1.6 to 2.4 in video of a robot's arm, which a small
 network foretells worse than a still picture does. So none of the temperature below one half, and all of it above: in
-simulated worlds rollouts last longer at 0 than at .5 (`experiments/NOTES.md`, "When recycling begins").
+simulated worlds rollouts last longer at 0 than at .5 (`docs/lab_notes`, "When recycling begins").
 """
 
 import dataclasses

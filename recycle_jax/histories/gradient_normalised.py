@@ -17,19 +17,20 @@ import jax.numpy as jnp
 from recycle_jax.batch import Batch
 from recycle_jax.errors.rollout.references import displaced
 from recycle_jax.generators.base import Generator
-from recycle_jax.histories.base import Aux, Calls, Drawn, ExamplePolicy
-from recycle_jax.typing import Frames, Params, PRNGKey, PyTree, RowKeys, Rows, Scalar
+from recycle_jax.histories.base import Drawn
+from recycle_jax.histories.wrapper import PolicyWrapper
+from recycle_jax.typing import Frames, Params, PyTree, RowKeys, Rows
 
 TINY = 1e-12
 """Keeps a row of one colour, which no displacement changes, from a division by nothing."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class GradientNormalizedLoss(ExamplePolicy):
+class GradientNormalizedLoss(PolicyWrapper):
     """Weighs the rows of another policy by equation (1), beside the weights that it gives itself.
 
     Attributes:
-        inner: what makes the rows.
+        inner: the policy that makes the rows.
         reference_energy: `d` of a row of weight 1, in frame units squared; `mean_gradient_energy` of real clips.
         most: largest weight, and one over the smallest.
 
@@ -37,7 +38,6 @@ class GradientNormalizedLoss(ExamplePolicy):
         ValueError: if `reference_energy` is not positive, or `most` below 1.
     """
 
-    inner: ExamplePolicy
     reference_energy: float
     most: float = 4.0
 
@@ -50,18 +50,6 @@ class GradientNormalizedLoss(ExamplePolicy):
         if not self.most >= 1.0:
             raise ValueError(f"most is {self.most}, must be at least 1: 1 weighs all rows alike")
 
-    def calls(self, generator: Generator) -> Calls:
-        """The inner policy's."""
-        return self.inner.calls(generator)
-
-    def clip_frames(self, generator: Generator) -> int:
-        """The inner policy's."""
-        return self.inner.clip_frames(generator)
-
-    def begin(self, generator: Generator, batch: Batch, shards: int, key: PRNGKey) -> PyTree:
-        """What the inner policy remembers."""
-        return self.inner.begin(generator, batch, shards, key)
-
     def examples(self, params: Params, generator: Generator, bank: PyTree, batch: Batch, keys: RowKeys) -> Drawn:
         """The inner policy's examples, weighed."""
         drawn = self.inner.examples(params, generator, bank, batch, keys)
@@ -72,10 +60,6 @@ class GradientNormalizedLoss(ExamplePolicy):
         """Equation (1), `[b, t, h, w, c]` to `[b]`."""
         change = displaced(target.astype(jnp.float32), 1.0)
         return jnp.clip(self.reference_energy / jnp.maximum(change, TINY), 1.0 / self.most, self.most)
-
-    def record(self, bank: PyTree, aux: Aux, keys: RowKeys, step: Scalar, is_finite: Scalar) -> PyTree:
-        """The inner policy's."""
-        return self.inner.record(bank, aux, keys, step, is_finite)
 
 
 def mean_gradient_energy(batch: Batch) -> float:

@@ -8,7 +8,7 @@ import dataclasses
 
 from recycle_jax import rng
 from recycle_jax.batch import Batch
-from recycle_jax.generators.base import Generator, clean_example, own_level_of
+from recycle_jax.generators.base import Generator, clean_example
 from recycle_jax.histories.base import Drawn, ExamplePolicy, all_clean
 from recycle_jax.typing import Frames, Params, PyTree, RowKeys, Rows
 
@@ -24,12 +24,9 @@ class NoiseAugmentation(ExamplePolicy):
 
     Attributes:
         most: standard deviation of the strongest noise, in frame units (frames span [-1, 1]).
-        disguised: whether the network is told that this real history is its own (`generators.provenance`), so that what
-            it makes of its own frames keeps to real video too; nothing where the generator tells no such thing.
     """
 
     most: float
-    disguised: bool = False
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.most <= 1.0:
@@ -42,6 +39,4 @@ class NoiseAugmentation(ExamplePolicy):
         level = rng.uniform_rows(of_level, 0.0, self.most)
         context = batch.clip[:, : generator.context_frames]
         noised = noisy_context(context, level, of_noise)
-        if self.disguised:
-            level = level + own_level_of(generator)
         return all_clean(clean_example(generator, batch, of_fit, context=noised, level=level))

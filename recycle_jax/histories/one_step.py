@@ -60,8 +60,7 @@ class OneStepErrors(ExamplePolicy):
         slots: which slot a residual belongs to: `NoiseSlots` for flows, `OneSlot`, `AgeSlots` for predictors.
         gates: how often each error is injected. A gate of probability 0 costs nothing.
         target: velocity asked for under injection; a predictor's target is always the clean chunk.
-        aligned: whether data and noise errors are of the row's own slot (in maps crossed with age: of age 1),
-            else of any slot in the window of ages.
+        aligned: whether data and noise errors are of the row's own slot, else of any slot in the window of ages.
         min_age: smallest age of an error drawn from any slot.
         max_age: largest such age. Ages are told apart only as finely as `slots` does.
         amplitude: factor on all injected errors.

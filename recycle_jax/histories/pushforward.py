@@ -12,7 +12,7 @@ from jax import Array
 
 from recycle_jax import rng
 from recycle_jax.batch import Batch
-from recycle_jax.generators.base import Generator, clean_example, own_level_of
+from recycle_jax.generators.base import Generator, clean_example
 from recycle_jax.histories.base import Calls, Drawn, ExamplePolicy, require_frames
 from recycle_jax.typing import Frames, Params, PyTree, RowKeys
 
@@ -53,7 +53,6 @@ class Pushforward(ExamplePolicy):
             of_fit,
             context=frames_from(rolled, age * chunk, context_frames),
             x0=frames_from(batch.clip, age * chunk + context_frames, chunk),
-            level=own_level_of(generator) * (age > 0).astype(jnp.float32),
         )
         return Drawn(example=example, clean=age == 0, found=jnp.ones_like(age, bool))
 

@@ -24,7 +24,7 @@ from jax import Array
 from recycle_jax import flow_matching as fm
 from recycle_jax import rng
 from recycle_jax.batch import Batch
-from recycle_jax.generators.base import Generator, clean_example, own_levels, slide
+from recycle_jax.generators.base import Generator, clean_example, slide
 from recycle_jax.histories.base import Calls, Drawn, ExamplePolicy, require_frames
 from recycle_jax.typing import Frames, Params, PyTree, RowKeys, Rows
 
@@ -81,7 +81,7 @@ class ResamplingForcing(ExamplePolicy):
         chunk = self.clip_frames(generator) - generator.chunk_frames
         x0 = batch.clip[:, chunk : chunk + generator.chunk_frames]
         yes = jnp.ones_like(sigma, bool)
-        example = clean_example(generator, batch, of_fit, context=context, x0=x0, level=own_levels(generator, yes))
+        example = clean_example(generator, batch, of_fit, context=context, x0=x0)
         return Drawn(example=example, clean=jnp.logical_not(yes), found=yes)
 
 

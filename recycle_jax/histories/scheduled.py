@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from recycle_jax import rng
 from recycle_jax.batch import Batch
 from recycle_jax.errors.one_step.inject import require_probability
-from recycle_jax.generators.base import Generator, clean_example, own_levels
+from recycle_jax.generators.base import Generator, clean_example
 from recycle_jax.histories.base import Aux, Calls, Drawn, ExamplePolicy, require_frames
 from recycle_jax.histories.ramp import begin_ramp, count_update, progress, require_ramp
 from recycle_jax.typing import Frames, Params, PRNGKey, PyTree, RowKeys, Scalar
@@ -64,9 +64,8 @@ class ScheduledSampling(ExamplePolicy):
         replaced = jax.vmap(lambda key: jax.random.bernoulli(key, share, (frames,)))(of_choice)
         last = dataclasses.replace(batch, clip=batch.clip[:, skipped:])
         context = jnp.where(replaced[:, :, None, None, None], own, last.clip[:, :frames])
-        own_rows = replaced.any(axis=1)
-        example = clean_example(generator, last, of_fit, context=context, level=own_levels(generator, own_rows))
-        return Drawn(example=example, clean=~own_rows, found=jnp.ones(len(keys), bool))
+        example = clean_example(generator, last, of_fit, context=context)
+        return Drawn(example=example, clean=~replaced.any(axis=1), found=jnp.ones(len(keys), bool))
 
     def record(self, bank: PyTree, aux: Aux, keys: RowKeys, step: Scalar, is_finite: Scalar) -> PyTree:
         """Counts the update."""

@@ -22,12 +22,12 @@ from jax import Array
 
 from recycle_jax import rng
 from recycle_jax.batch import Batch
-from recycle_jax.generators.base import Fit, Generator, clean_example, go_on, own_levels, slide
+from recycle_jax.generators.base import Fit, Generator, clean_example, slide
 from recycle_jax.generators.predictor import Predictor
 from recycle_jax.generators.stepping import take_steps
 from recycle_jax.histories.base import Aux, Calls, ExamplePolicy, require_frames, split_loss
 from recycle_jax.histories.ramp import begin_ramp, count_update, progress, require_ramp
-from recycle_jax.typing import Frames, Params, PRNGKey, PyTree, RowFlags, RowKeys, Scalar, Sigma
+from recycle_jax.typing import Frames, Params, PRNGKey, PyTree, RowKeys, Scalar, Sigma
 
 
 class _Step(NamedTuple):
@@ -109,13 +109,11 @@ class Unrolled(ExamplePolicy):
 
         def step(context: Frames, i: Array, fresh: Array) -> _Step:
             here = dataclasses.replace(batch, clip=_recorded(generator, batch, i))
-            level = own_levels(generator, jnp.broadcast_to(~fresh, keys.shape))
-            example = clean_example(generator, here, _at_step(of_fit, i), context=context, level=level)
+            example = clean_example(generator, here, _at_step(of_fit, i), context=context)
             return _Step(generator.fit(params, example), example.sigma, fresh)
 
         def later(carry: tuple[Frames, Frames], i: Array) -> tuple[tuple[Frames, Frames], _Step]:
-            own = jnp.broadcast_to((i - 1) % length != 0, keys.shape)
-            context = slide(carry[0], self._next_chunk(params, generator, batch, carry, own, _at_step(of_sample, i)))
+            context = slide(carry[0], self._next_chunk(params, generator, batch, carry, _at_step(of_sample, i)))
             fresh = i % length == 0
             recorded = _recorded(generator, batch, i)[:, : generator.context_frames]
             context = jnp.where(fresh, recorded, context)
@@ -129,22 +127,16 @@ class Unrolled(ExamplePolicy):
         return jax.tree.map(lambda one, more: jnp.concatenate([one[None], more]), first, rest)
 
     def _next_chunk(
-        self,
-        params: Params,
-        generator: Generator,
-        batch: Batch,
-        carry: tuple[Frames, Frames],
-        own: RowFlags,
-        keys: RowKeys,
+        self, params: Params, generator: Generator, batch: Batch, carry: tuple[Frames, Frames], keys: RowKeys
     ) -> Frames:
-        """The chunk after a context; `carry` is the context and what `fit` predicted there, `own` as in `go_on`."""
+        """The chunk after a context; `carry` is the context and what `fit` predicted there."""
         context, prediction = carry
         if not self.gradient:
             params = jax.lax.stop_gradient(params)
         if isinstance(generator, Predictor):
             chunk = prediction
         else:
-            begun = go_on(generator, params, context, batch.condition, own)
+            begun = generator.begin(params, context, batch.condition)
             _, chunk = generator.step(params, begun, keys, batch.condition)
         return chunk if self.gradient else jax.lax.stop_gradient(chunk)
 

@@ -25,17 +25,15 @@ from orbax.checkpoint import v1 as orbax
 from recycle_jax.io.files import explaining
 from recycle_jax.io.lock import require_mine
 from recycle_jax.io.paths import as_path, is_remote, make_directory, remove_tree
-from recycle_jax.io.writers import read_json, write_json
 from recycle_jax.typing import PyTree
 
 STEP_NAME = re.compile(r"step_(\d{8,})(\.replaced)?")
-BEST_FILE = "best.json"
 COMMITTED = "commit_success.txt"
 """What Orbax writes last into a checkpoint in a bucket."""
 
 
 def save(directory: str | os.PathLike[str], step: int, state: PyTree, *, keep: int = 3) -> Path:
-    """Writes `state` as the checkpoint of `step` and removes the oldest beyond `keep`, never the best.
+    """Writes `state` as the checkpoint of `step` and removes the oldest beyond `keep`.
 
     Args:
         directory: where the checkpoints of a run lie.
@@ -100,24 +98,6 @@ def steps(directory: str | os.PathLike[str]) -> list[int]:
 def latest_step(directory: str | os.PathLike[str]) -> int | None:
     """Returns the step of the newest complete checkpoint, None if there is none."""
     return max(steps(directory), default=None)
-
-
-def mark_best(directory: str | os.PathLike[str], step: int) -> None:
-    """Protects the checkpoint of `step` from removal; the one marked before loses its protection.
-
-    Raises:
-        FileNotFoundError: no checkpoint of that step.
-    """
-    if step not in steps(directory):
-        raise FileNotFoundError(f"no checkpoint of step {step} in {directory} to mark as best; save it first")
-    if jax.process_index() == 0:
-        write_json(_root(directory) / BEST_FILE, {"step": step})
-
-
-def best_step(directory: str | os.PathLike[str]) -> int | None:
-    """Returns the step marked as best, None if none is."""
-    file = _root(directory) / BEST_FILE
-    return int(read_json(file)["step"]) if file.exists() else None
 
 
 def _root(directory: str | os.PathLike[str]) -> Path:
@@ -285,8 +265,7 @@ def _remove_unfinished(root: Path) -> None:
 def _prune(root: Path, keep: int) -> None:
     if jax.process_index() == 0:
         for step in steps(root)[:-keep]:
-            if step != best_step(root):
-                _remove(_checkpoints(root)[step])
+            _remove(_checkpoints(root)[step])
 
 
 def _remove(checkpoint: Path) -> None:

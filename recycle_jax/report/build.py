@@ -73,7 +73,7 @@ def build_report(
     extras: Extras = Extras(),  # noqa: B008 (frozen)
     console: Console | None = None,
 ) -> Path:
-    """Prints the table, and writes plots, filmstrips, videos and `report.html`.
+    """Prints the table and where the page is, and writes plots, filmstrips, videos and `report.html`.
 
     Args:
         results: the content of `results.json`, fresh or read back.
@@ -91,7 +91,7 @@ def build_report(
         ValueError: if filmstrips or videos have impossible shapes.
         OSError: unwritable or full disk, with the remedy.
     """
-    folder, media = as_path(workdir), media or Media()
+    folder, media, console = as_path(workdir), media or Media(), console or Console()
     labels = labels.covering(split(entry)[1] for entry in results["summary"])
     print_table(results, labels, console)
     pictures = Pictures(
@@ -99,7 +99,9 @@ def build_report(
         filmstrips=[_filmstrip(strip, i, labels, folder) for i, strip in enumerate(media.filmstrips)],
         videos=[_video(video, labels, folder) for video in track(media.videos, "videos")],
     )
-    return write_bytes(folder / "report.html", page.render(results, pictures, labels, words, extras).encode())
+    path = write_bytes(folder / "report.html", page.render(results, pictures, labels, words, extras).encode())
+    console.print(f"report: {path}", soft_wrap=True)
+    return path
 
 
 def print_table(results: Mapping[str, Any], labels: Labels, console: Console | None = None) -> None:

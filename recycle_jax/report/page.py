@@ -14,7 +14,7 @@ from recycle_jax.report.answer import QUESTION, answer
 from recycle_jax.report.failures import ALL
 from recycle_jax.report.grid import Grid, as_html
 from recycle_jax.report.labels import Label, Labels, readable
-from recycle_jax.report.tables import COLUMNS, html_table
+from recycle_jax.report.tables import summary_grid
 from recycle_jax.report.tasks import cells_of, split
 
 TEMPLATE = "page.html.j2"
@@ -138,17 +138,17 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    shown = labels.of(split(entry)[1] for entry in results["summary"])
+    shown, summary = labels.of(split(entry)[1] for entry in results["summary"]), summary_grid(results, labels)
     return environment.get_template(TEMPLATE).render(
         title=f"{readable(str(results.get('experiment') or 'experiment'))}: drift report",
         question=words.question,
         answer=words.answer or answer(results, labels),
-        summary_table=html_table(results, labels),
+        summary_table=as_html(summary),
         laws_table=as_html(details.laws_grid(results, labels)),
         failures_table=as_html(details.failures_grid(results, labels)),
         costs_table=as_html(costs) if len((costs := details.costs_grid(results, labels)).columns) > 1 else "",
         bands_table=as_html(details.bands_grid(results)),
-        columns=COLUMNS,
+        columns=summary.columns,
         failures=ALL,
         groups=_groups(shown),
         worlds=[_world(name, bands) for name, bands in (results.get("bands") or {}).items()],

@@ -104,6 +104,8 @@ def motion_plot(entries: Mapping[str, Cells], bands: Mapping[str, Any] | None, l
     axes.axhline(1.0, color=INK, linestyle=(0, (1, 1.5)), linewidth=1.6, label="mean of real video")
     _finish(axes, "motion ÷ real", _last_frame(curves))
     axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
     return figure
 
 

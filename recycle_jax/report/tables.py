@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from recycle_jax.drift.statistics import DISTANCE
 from recycle_jax.report import wording
 from recycle_jax.report.failures import failures
 from recycle_jax.report.grid import (
@@ -35,10 +36,10 @@ LAWS = {
 COLUMNS = (
     Column(title="method", meaning="How the generator was trained.", number=False),
     Column(title="horizon", meaning="Frames until half of the rollouts have left the band of real video."),
-    Column(title="never left", meaning="Fraction of rollouts inside the band to the last frame watched."),
+    Column(title="survival", meaning="Share of rollouts inside the bands to the last frame watched."),
     Column(title="error growth", meaning="The law that the off-manifold distance follows.", number=False),
     Column(title="motion ÷ real", meaning="Motion at the last frame watched over real video's; 1 is right."),
-    Column(title="mass kept", meaning="Mass at the last frame watched over the first frames'; 1 is right."),
+    Column(title="mass ÷ start", meaning="Mass at the last frame watched over the first frames'; 1 is right."),
     Column(title="ended by", meaning="What ended rollouts, with the fraction of rollouts.", number=False),
     Column(title="one-step loss", meaning="Error of a single step from clean history; lower is better."),
     Column(title="compute ÷ B", meaning="All training compute over that of teacher forcing, B."),
@@ -47,7 +48,7 @@ COLUMNS = (
 )
 
 
-BRIEF = ("method", "horizon", "never left", "motion ÷ real", "ended by", "compute ÷ B")
+BRIEF = ("method", "horizon", "survival", "motion ÷ real", "ended by", "compute ÷ B")
 """Columns of the brief table."""
 
 
@@ -114,7 +115,7 @@ def _row(
         Entry(main=name),
         Entry(main=wording.horizon(horizon), detail=wording.horizon_interval(horizon)),
         Entry(main=wording.percent(horizon.get("censored_fraction"))),
-        law_votes(entry.get("growth") or {}),
+        _growth(entry, bands),
         _at_the_end(entry.get("dynamics_ratio")),
         _at_the_end(entry.get("retention")),
         _ended_by(cells, bands),
@@ -123,6 +124,13 @@ def _row(
         Entry(main=wording.count(trials) if trials else wording.UNKNOWN),
         Entry(main=_amount(entry, cells)),
     ]
+
+
+def _growth(entry: Mapping[str, Any], bands: Mapping[str, Any] | None) -> Entry:
+    """The law of growth, unless the world has no distance that could grow."""
+    if bands is not None and DISTANCE not in bands["statistics"]:
+        return Entry(main=wording.UNKNOWN)
+    return law_votes(entry.get("growth") or {})
 
 
 def _at_the_end(curve: Mapping[str, Sequence[Any]] | None) -> Entry:

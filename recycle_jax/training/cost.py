@@ -6,24 +6,22 @@ lowered and counted, and everything else follows from how often it is made:
     update       rows ((n + 3 g) F + (n + g) H)   n calls without gradient and g with one, `histories.base.Calls`  (1)
     harvest      chains steps (c F + H + R)       c calls for a chunk, R for the reference's own network          (2)
 
-`H` is what a history costs before the network sees it, `history_flops`: look-ups in a codebook, which no gradient
-passes. Optimiser, bank and simulator are not counted.
+`H` is what a history costs before the network sees it, such as look-ups in a codebook, which no gradient passes: most
+generators pay nothing, others say what (`HistoryCost`). Optimiser, bank and simulator are not counted.
 """
 
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 
-from experiments.comparison.baselines.codebook import quantise
-from experiments.comparison.baselines.discretised import Discretised
 from recycle_jax.batch import Batch
 from recycle_jax.generators.base import Generator, clean_example
 from recycle_jax.histories.base import HistoryPolicy
-from recycle_jax.typing import Params
+from recycle_jax.typing import Frames, Params
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,22 +60,35 @@ def flops_of(f: Callable[..., Any], *args: Any) -> float:
     return float(analysis["flops"])
 
 
-def forward_flops(generator: Generator, params: Params, shape: tuple[int, int, int]) -> float:
-    """`F`: one forward call of one row, its loss included; of a discretised generator the inner one's, without `H`."""
-    if isinstance(generator, Discretised):
-        generator = generator.inner
-    frames = generator.context_frames + generator.chunk_frames
-    batch = Batch(clip=jnp.zeros((1, frames, *shape)), domain=jnp.zeros(1, jnp.int32))
-    example = clean_example(generator, batch, jax.random.split(jax.random.key(0), 1))
-    return flops_of(lambda p, e: generator.fit(p, e).loss, params, example)
+@runtime_checkable
+class HistoryCost(Protocol):
+    """A generator that works on its history, in `fit` and in `step`, before its network sees it."""
+
+    def history_flops(self, context: Frames) -> float:
+        """`H`: what that costs for the context of one row, `[1, context, h, w, c]`."""
+        ...
 
 
-def history_flops(generator: Generator, shape: tuple[int, int, int]) -> float:
-    """`H`: what one row's context costs before the network sees it, 0 for most generators."""
-    if not isinstance(generator, Discretised):
+def forward_flops(generator: Generator, params: Params, like: Batch) -> float:
+    """`F`: one forward call of one row, its loss included, without `H`.
+
+    Args:
+        generator: whose network is called.
+        params: its parameters, or their shapes.
+        like: real clips of a context and a chunk at least, with their condition; only shapes count.
+    """
+    one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape[1:]), leaf.dtype), like)
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 1))
+    example = jax.eval_shape(functools.partial(clean_example, generator), one, keys)
+    whole = flops_of(lambda p, e: generator.fit(p, e).loss, params, example)
+    return whole - history_flops(generator, like)
+
+
+def history_flops(generator: Generator, like: Batch) -> float:
+    """`H`: what one row's context costs before the network sees it, 0 where a generator says nothing of it."""
+    if not isinstance(generator, HistoryCost):
         return 0.0
-    context = jnp.zeros((1, generator.context_frames, *shape))
-    return flops_of(functools.partial(quantise, generator.codebook), context)
+    return generator.history_flops(jnp.zeros((1, generator.context_frames, *like.clip.shape[2:])))
 
 
 def update_flops(generator: Generator, policy: HistoryPolicy, forward: float, rows: int, history: float = 0.0) -> float:

@@ -13,7 +13,6 @@ recycling are `train_phase` with another policy.
 
 import dataclasses
 import math
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -22,8 +21,8 @@ from jax.sharding import Mesh
 
 from recycle_jax.batch import Batch
 from recycle_jax.data.base import ClipSource
+from recycle_jax.errors.bank.bank import ErrorBank
 from recycle_jax.errors.bank.capacity import allocate, check_memory, logical_shards
-from recycle_jax.errors.controls import ErrorTransform
 from recycle_jax.errors.rollout.harvest import Chains, Harvest
 from recycle_jax.errors.rollout.references import Reference
 from recycle_jax.generators.base import Generator
@@ -34,10 +33,10 @@ from recycle_jax.histories.mixture import period_of
 from recycle_jax.histories.recipe import Recycling
 from recycle_jax.sharding import ROLES, named, place, require_multiples
 from recycle_jax.training.batches import placed_batch
-from recycle_jax.training.ema import ema_params, growing, with_ema
-from recycle_jax.training.harvest_step import make_harvest
-from recycle_jax.training.loop import Harvesting, Observer, Renew, RunState, Schedule, resume, run
-from recycle_jax.training.state import TrainState, placed_state
+from recycle_jax.training.ema import ema_params, with_ema
+from recycle_jax.training.harvest_step import HarvestProgram, make_harvest
+from recycle_jax.training.loop import Harvesting, Observer, RunState, Schedule, resume, run
+from recycle_jax.training.state import placed_state
 from recycle_jax.training.step import make_correct
 from recycle_jax.typing import Params, PRNGKey, PyTree
 
@@ -60,17 +59,12 @@ class Adam:
         floor: learning rate at the end, as a share of the top.
         warmup: share of the updates in which the rate rises from 0.
         average: updates over which parameters are averaged, as a share of the phase's; 0 hands out the newest.
-        grows: whether that is a share of the updates made so far, so that the average forgets where the phase began,
-            see `training.ema`.
-        others: shares of growing averages that are kept besides, to choose from afterwards (`training.selection`).
     """
 
     learning_rate: float = 1e-3
     floor: float = 0.05
     warmup: float = 0.05
     average: float = 0.3
-    grows: bool = False
-    others: tuple[float, ...] = ()
 
     def build(self, updates: int) -> optax.GradientTransformation:
         """The transformation for a phase of so many updates."""
@@ -79,26 +73,7 @@ class Adam:
             0.0, self.learning_rate, rise, max(updates, rise + 1), self.learning_rate * self.floor
         )
         adam = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
-        for share in reversed(self.others):
-            adam = with_ema(adam, growing(share))
-        if not self.average:
-            return adam
-        return with_ema(adam, growing(self.average) if self.grows else max(1.0, self.average * updates))
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Control:
-    """What is taken from recycling to see whether it matters; nothing by default.
-
-    Attributes:
-        error_transform: other errors in place of the generator's own, see `errors.controls`.
-        until: updates after which the bank is not refreshed any more, 0 for never.
-        rolls_out: parameters whose errors are banked in place of those in training.
-    """
-
-    error_transform: ErrorTransform | None = None
-    until: int = 0
-    rolls_out: Params | None = None
+        return with_ema(adam, max(1.0, self.average * updates)) if self.average else adam
 
 
 def train_phase(
@@ -112,10 +87,9 @@ def train_phase(
     params: Params | None = None,
     adam: Adam = Adam(),  # noqa: B008 (frozen)
     observer: Observer = Observer(),  # noqa: B008 (frozen)
-    pick: Callable[[TrainState], Params] = ema_params,
     shards: int | None = None,
 ) -> Params:
-    """Trains without harvests, from `params` or from scratch; returns what `pick` takes, the averaged parameters.
+    """Trains without harvests, from `params` or from scratch; returns the averaged parameters.
 
     What the policy remembers is kept in `shards`, a multiple of the devices; None for a number that makes its draws the
     same on 1, 2, 4 and 8 of them. Batches are numbered from 0 where the schedule does not say.
@@ -134,7 +108,7 @@ def train_phase(
     if observer.checkpoints is not None:
         state = resume(observer.checkpoints, state)
     correct = make_correct(generator, policy, optimizer, mesh)
-    return pick(run(correct, state, source, schedule, mesh, observer=observer).train)
+    return ema_params(run(correct, state, source, schedule, mesh, observer=observer).train)
 
 
 def recycle_phase(
@@ -149,15 +123,15 @@ def recycle_phase(
     *,
     adam: Adam = Adam(),  # noqa: B008 (frozen)
     observer: Observer = Observer(),  # noqa: B008 (frozen)
-    control: Control = Control(),  # noqa: B008 (frozen)
-    renew: Renew | None = None,
+    bank: ErrorBank | None = None,
+    program: HarvestProgram | None = None,
 ) -> RunState:
     """Rounds of harvest and correction, from `params`; returns the whole state, its bank included.
 
     The parameters to use are `training.ema.ema_params(state.train)`, or a watcher's `result(state)`. Batches are
     numbered from `RECYCLING_BATCHES` where the schedule does not say, so that recycling sees other clips than the
-    phase before it.
-    `renew` is for references that hold the network in training (`errors.reconsidered`), see `Harvesting`.
+    phase before it. In place of `recycling.bank()` another `bank` of as many shards may be filled, such as one with an
+    adaptive threshold, and by another `program` than that of `recycling.harvest(generator)`.
 
     Raises:
         ValueError: if rows, chains, capacity or shards cannot be split over the devices; it names the nearest that can.
@@ -169,21 +143,18 @@ def recycle_phase(
     first_batch = schedule.first_batch or 0
     batch = placed_batch(source, first_batch, schedule.rows, schedule.frames, mesh)
     deterministic = is_deterministic(generator, params, batch, mesh)
-    optimizer, bank = adam.build(schedule.updates), recycling.bank()
+    optimizer, bank = adam.build(schedule.updates), recycling.bank() if bank is None else bank
     harvest = recycling.harvest(generator, deterministic)
     harvesting = Harvesting(
-        program=make_harvest(harvest, bank, mesh, recycling.harvest_steps),
+        program=program or make_harvest(harvest, bank, mesh, recycling.harvest_steps),
         reference=place(reference, mesh, ROLES.params),
         clips=source,
         chains=recycling.chains,
         frames=harvest.clip_frames(reference),
         every=recycling.harvest_every,
-        until=control.until,
-        rolls_out=None if control.rolls_out is None else place(control.rolls_out, mesh, ROLES.params),
-        renew=renew,
     )
     first = placed_batch(source, first_batch, recycling.chains, harvesting.frames, mesh)
-    policy = recycling.weighed(recycling.policy(bank, generator, control.error_transform), batch)
+    policy = recycling.weighed(recycling.policy(bank, generator), batch)
     memory = _begin(policy, generator, batch, bank.shards, key, mesh)
     cases = allocate(bank, harvest.entry(source.shape, first.condition), mesh)
     state = RunState(

@@ -1,117 +1,57 @@
-"""The automatic stop: when does another round of recycling no longer pay for itself?
+"""The automatic stop: recycling ends where further rounds no longer pay.
 
-Round `i` cost `C_i` and after it the generator measured `G_i` (a horizon, say, or with `higher=False` a drift).
-Measurements are noisy, so what counts is the best so far of the smoothed values,
+A round pays by lowering the harvest's score, the distance of rollouts from their reference. With the best score `b_i`
+of the first `i` rounds, recycling goes on as long as the newest `patience` rounds together lowered it enough,
 
-    s_i = median(G_{i-smooth+1}, ..., G_i)        b_i = max(s_1, ..., s_i)                              (1)
-
-and a round pays where it raised that by enough for what it cost,
-
-    b_i - b_{i-1} >= price C_i                                                                        (2)
-
-Recycling stops when so many rounds in a row did not pay. The unit of the price is that of `G` over that of `C`: with
-costs as shares of the first training's and `G` the base-2 logarithm of a horizon, `price=0.5` asks for half a
-doubling for every such share.
+    b_i < (1 - min_gain) b_{i - patience}                                                             (1)
 """
 
 import dataclasses
 import math
-import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+from recycle_jax.training.loop import RunState
+
+Look = Callable[[RunState, dict[str, float]], str | None]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class PricedRound:
-    """What a round cost and what it led to.
-
-    Attributes:
-        cost: of this round alone, harvest, updates and measurement together, above 0.
-        value: measured after it; one that is not finite counts as the worst.
-    """
-
-    cost: float
-    value: float
-
-    def __post_init__(self) -> None:
-        if not 0.0 < self.cost < math.inf:
-            raise ValueError(f"cost={self.cost}, but a round costs something: give what it added to the bill")
+def still_pays(scores: Sequence[float], min_gain: float, patience: int) -> bool:
+    """Equation (1), of the scores of all rounds, oldest first; one that is not finite counts as the worst."""
+    if len(scores) <= patience:
+        return True
+    finite = [score if math.isfinite(score) else math.inf for score in scores]
+    return min(finite) < (1.0 - min_gain) * min(finite[:-patience])
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """Whether to stop, and a sentence that says why, with the numbers."""
-
-    stop: bool
-    reason: str
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Stop:
-    """The rule (2).
+@dataclasses.dataclass(kw_only=True)
+class StopWhenIdle:
+    """A watch for `training.loop.Observer` that ends the run by equation (1), around another watch.
 
     Attributes:
-        price: least gain for a unit of cost.
-        patience: rounds in a row that must not pay.
-        least: rounds before which it never stops.
-        smooth: newest measurements whose median counts; 1 takes each as it is.
-        higher: whether higher values are better.
+        watch: what looks at each round besides, such as a `training.watcher.Watcher`, or None.
+        min_gain: share of the best score by which it must fall.
+        patience: rounds that have the time to do so.
+        scores: of the rounds so far.
     """
 
-    price: float
-    patience: int = 3
-    least: int = 5
-    smooth: int = 3
-    higher: bool = True
+    watch: Look | None = None
+    min_gain: float = 0.02
+    patience: int = 4
+    scores: list[float] = dataclasses.field(default_factory=list)
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.price < math.inf:
-            raise ValueError(f"price={self.price}, but a gain is asked for each unit of cost: use 0 or more")
-        for name in ("patience", "least", "smooth"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}, but rounds are counted from 1: raise {name}")
+        if not 0.0 <= self.min_gain < 1.0 or self.patience < 1:
+            raise ValueError(
+                f"min_gain is {self.min_gain} and patience {self.patience}: the first must be a share in [0, 1), the "
+                "second a number of rounds from 1 on"
+            )
 
-    def verdict(self, rounds: Sequence[PricedRound]) -> Verdict:
-        """Judges a history, oldest round first."""
-        # The first round has nothing before it to be compared with.
-        needed = max(self.least, self.patience + 1)
-        if len(rounds) < needed:
-            return Verdict(stop=False, reason=f"go on: {len(rounds)} of the first {needed} rounds are done")
-        best = self.best(rounds)
-        idle = 0
-        while idle < len(rounds) - 1 and not self._paid(rounds, best, len(rounds) - 1 - idle):
-            idle += 1
-        if idle < self.patience:
-            last = len(rounds) - 1 - idle
-            return Verdict(stop=False, reason=f"go on: {self._bill(rounds, best, last, last)}")
-        bill = self._bill(rounds, best, len(rounds) - self.patience, len(rounds) - 1)
-        return Verdict(stop=True, reason=f"stop: {bill}, and none of the last {self.patience} rounds paid")
-
-    def best(self, rounds: Sequence[PricedRound]) -> list[float]:
-        """The best smoothed value so far after each round (1), in the unit of the values; infinite before a finite."""
-        sign = 1.0 if self.higher else -1.0
-        worst = -math.inf
-        values = [sign * seen.value if math.isfinite(seen.value) else worst for seen in rounds]
-        best = []
-        for i in range(len(values)):
-            # The lower of two middle values: half of a lucky pair is not believed.
-            worst = max(worst, statistics.median_low(values[max(0, i + 1 - self.smooth) : i + 1]))
-            best.append(sign * worst)
-        return best
-
-    def _paid(self, rounds: Sequence[PricedRound], best: Sequence[float], i: int) -> bool:
-        gain = self._gain(best[i - 1], best[i])
-        return gain > 0.0 and gain >= self.price * rounds[i].cost
-
-    def _gain(self, before: float, after: float) -> float:
-        """Infinite for the first finite value, 0 as long as there is none."""
-        return 0.0 if before == after else abs(after - before)
-
-    def _bill(self, rounds: Sequence[PricedRound], best: Sequence[float], first: int, last: int) -> str:
-        cost = sum(seen.cost for seen in rounds[first : last + 1])
-        gain = self._gain(best[first - 1], best[last])
-        which = f"round {last + 1}" if first == last else f"rounds {first + 1} to {last + 1}"
-        moved = f"from {best[first - 1]:.4g} to {best[last]:.4g}"
-        return (
-            f"{which} cost {cost:.4g} and moved the best {moved}, {gain / cost:.4g} a unit of cost "
-            f"({self.price:.4g} pays)"
-        )
+    def __call__(self, state: RunState, harvest: dict[str, float]) -> str | None:
+        """Why the run should end here, or None."""
+        reason = None if self.watch is None else self.watch(state, harvest)
+        if not harvest:
+            return reason
+        self.scores.append(harvest["score"])
+        if reason or still_pays(self.scores, self.min_gain, self.patience):
+            return reason
+        return f"{self.patience} rounds lowered the best score {min(self.scores):.4g} by less than {self.min_gain:.2%}"

@@ -1,13 +1,12 @@
 """The collapse watch: is recycling making the generator worse?
 
 A generator that trains on its own errors can over-fit to them, forget clean input or feed its bank ever larger
-errors (reported for SVI, vita-epfl/Stable-Video-Infinity issue 30). The watch looks, once a round, at five
+errors (reported for SVI, vita-epfl/Stable-Video-Infinity issue 30). The watch looks, once a round, at four
 numbers against what they were at the start, and says what to do where one is out of bounds:
 
     clean loss on held-out clips            forgetting
     gain of a small error on clean context  errors that grow from step to step
     distance of the harvest's cases         errors that grow from round to round
-    norm of the bank's entries, by slot     the same in a bank of one-step errors
     share of cases that pass the gate       a generator that rolls out into garbage
 
 What is not a number is out of every bound.
@@ -32,8 +31,6 @@ class Round:
         accepted: share of aged cases that passed the gate, in [0, 1].
         age: mean age of the banked cases, in steps.
         gain: of a small white error on clean contexts (`drift.gain`, equation 1).
-        entries: entries of the bank, by slot; empty without a bank.
-        norms: mean norm of the bank's entries, by slot; empty where the bank keeps none.
     """
 
     step: int
@@ -42,8 +39,6 @@ class Round:
     accepted: float
     age: float
     gain: float = 0.0
-    entries: tuple[int, ...] = ()
-    norms: tuple[float, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,7 +51,6 @@ class Watch:
         growth: how many times its first value the score may be.
         accepted: smallest share of cases that pass the gate.
         gain: how many times its first value the gain may be.
-        norms: how many times its first value a slot's norm may be.
         patience: rounds after which the watch speaks; the first ones are noisy.
     """
 
@@ -64,7 +58,6 @@ class Watch:
     growth: float = 4.0
     accepted: float = 0.3
     gain: float = 2.0
-    norms: float = 4.0
     patience: int = 3
 
     def __post_init__(self) -> None:
@@ -72,7 +65,7 @@ class Watch:
             raise ValueError(f"patience is {self.patience}, must be at least 2: the first two are the measure")
         if not 0.0 <= self.accepted <= 1.0:
             raise ValueError(f"accepted is {self.accepted}, but a share of the cases lies in [0, 1]")
-        for name in ("forgetting", "growth", "gain", "norms"):
+        for name in ("forgetting", "growth", "gain"):
             if not getattr(self, name) >= 1.0:
                 raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1: it bounds a growth")
 
@@ -95,30 +88,14 @@ class Watch:
         if _over(last.score, self.growth, second.score):
             said.append(
                 f"rollout errors {last.score:.3g} are over {self.growth:g} x those of the first rounds "
-                f"({second.score:.3g}): lower the oldest age or tighten the reference's gate"
+                f"({second.score:.3g}): lower max_age or tighten the reference's gate"
             )
-        said += self._norm_warnings(second, last)
         if not last.accepted >= self.accepted:
             said.append(
                 f"only {last.accepted:.0%} of the cases pass the gate (at least {self.accepted:.0%} should): "
-                "train the generator longer before recycling, or lower the oldest age"
+                "train the generator longer before recycling, or lower max_age"
             )
         return said
-
-    def _norm_warnings(self, second: Round, last: Round) -> list[str]:
-        """Slots that were empty in the second round have nothing to be compared with."""
-        grown = [
-            f"{slot} ({old:.3g} to {new:.3g})"
-            for slot, (old, new) in enumerate(zip(second.norms, last.norms, strict=False))
-            if old > 0.0 and _over(new, self.norms, old)
-        ]
-        if not grown:
-            return []
-        return [
-            f"banked errors of slot {', '.join(grown[:5])}{' and more' if len(grown) > 5 else ''} are over "
-            f"{self.norms:g} x those of the first rounds: lower the amplitude of injected errors, or inject "
-            "them less often"
-        ]
 
     def better(self, new: Round, best: Round, first: Round) -> bool:
         """Whether `new` is to be kept instead of `best`: rounds that forget lose, then older cases win.

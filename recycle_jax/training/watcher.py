@@ -14,20 +14,20 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import struct
+from jax.sharding import Mesh
 
 from recycle_jax.batch import Batch
 from recycle_jax.drift.gain import gain
-from recycle_jax.errors.bank.bank import ErrorBank
-from recycle_jax.generators.base import Generator, clean_example, go_on, split_clip
-from recycle_jax.histories.memories import bank_of
+from recycle_jax.generators.base import Generator, clean_example, split_clip
 from recycle_jax.io import checkpoint
 from recycle_jax.io.writers import read_json, write_json
+from recycle_jax.sharding import fetch, is_first_host, make_mesh, split_over_devices
 from recycle_jax.training.cost import Cost, forward_flops
 from recycle_jax.training.ema import ema_params
 from recycle_jax.training.loop import RunState
-from recycle_jax.training.stop import PricedRound, Stop
 from recycle_jax.training.watch import Best, Round, Watch
-from recycle_jax.typing import Params, Scalar
+from recycle_jax.typing import Frames, Params, PRNGKey, RowKeys, Rows, Scalar
 
 ROUNDS_FILE = "rounds.json"
 PROBE = 0.02
@@ -42,11 +42,8 @@ class Watcher:
         generator: who is trained.
         batch: held-out clips, the same in every round.
         watch: the limits.
-        bank: whose entries are looked at, or None.
         directory: where rounds and best parameters are kept, None to keep them in memory only.
-        stop: ends the run where a round no longer pays: its value is the harvest's score, the distance of rollouts
-            from their reference, so the rule needs `higher=False`; None never does.
-        round_cost: what a round costs, in the unit of the rule's price.
+        mesh: the devices that share the held-out clips, None for all.
         rounds: what was seen, oldest first.
         best: the best of them, None before the first.
     """
@@ -54,32 +51,25 @@ class Watcher:
     generator: Generator
     batch: Batch
     watch: Watch = dataclasses.field(default_factory=Watch)
-    bank: ErrorBank | None = None
     directory: Path | None = None
-    stop: Stop | None = None
-    round_cost: float = 1.0
+    mesh: Mesh | None = None
     rounds: list[Round] = dataclasses.field(default_factory=list)
     best: Best | None = None
 
     def __post_init__(self) -> None:
-        if self.stop is not None and self.stop.higher:
-            raise ValueError("the watch's value is a distance, of which less is better: use Stop(..., higher=False)")
         split_clip(self.batch.clip, self.generator.context_frames, self.generator.chunk_frames)
         if not np.all(np.isfinite(self.batch.clip)):
             raise ValueError("the held-out clips hold NaN or Inf, which makes every loss NaN: clean or drop them")
-        self._look = jax.jit(look(self.generator))
-        self._stats = None if self.bank is None else jax.jit(self.bank.stats)
+        self._look = split_over_devices(look(self.generator), make_mesh() if self.mesh is None else self.mesh)
+        self._probed = probed(self.generator, self.batch)
 
-    def __call__(self, state: RunState, harvest: dict[str, float]) -> str | None:
+    def __call__(self, state: RunState, harvest: dict[str, float]) -> None:
         """Looks at a round, warns where something is wrong, and keeps the parameters if it is the best.
 
         Rounds without a harvest yet, such as the first after going on from a checkpoint, are passed over.
-
-        Returns:
-            Why the run should end here, or None.
         """
         if not harvest:
-            return None
+            return
         seen = self._round(state, harvest)
         if self.directory is not None and not self.rounds:
             self._load(self.directory, ema_params(state.train))
@@ -91,7 +81,6 @@ class Watcher:
             self._save(self.directory)
         for text in self.watch.warnings(self.rounds):
             warnings.warn(f"round {len(self.rounds)}, step {seen.step}: {text}", stacklevel=2)
-        return self.verdict()
 
     def result(self, state: RunState) -> Params:
         """The newest parameters, or the best round's if the newest round has collapsed."""
@@ -103,35 +92,19 @@ class Watcher:
 
     def cost(self, params: Params) -> Cost:
         """What looking has cost: a forward call and two rollout steps a row and round."""
-        rows, _, height, width, channels = self.batch.clip.shape
-        calls = len(self.rounds) * rows * (1.0 + 2.0 * self.generator.calls_per_step)
-        flops = calls * forward_flops(self.generator, params, (height, width, channels)) if calls else 0.0
+        calls = len(self.rounds) * len(self.batch.clip) * (1.0 + 2.0 * self.generator.calls_per_step)
+        flops = calls * forward_flops(self.generator, params, self.batch) if calls else 0.0
         return Cost(eval_flops_used_for_choices=flops)
 
-    def verdict(self) -> str | None:
-        """Why the run should end after the rounds that were seen, or None."""
-        if self.stop is None:
-            return None
-        verdict = self.stop.verdict(self.priced)
-        return verdict.reason if verdict.stop else None
-
-    @property
-    def priced(self) -> list[PricedRound]:
-        """What each round cost, in the unit of the rule's price, and how far rollouts were from their reference."""
-        return [PricedRound(cost=self.round_cost, value=seen.score) for seen in self.rounds]
-
     def _round(self, state: RunState, harvest: dict[str, float]) -> Round:
-        clean_loss, response = jax.device_get(self._look(ema_params(state.train), self.batch))
-        stats = {} if self._stats is None else jax.device_get(self._stats(bank_of(state.bank)))
+        losses, gains = fetch(self._look(ema_params(state.train), self._probed, state.train.key))
         return Round(
             step=int(state.train.step),
-            clean_loss=float(clean_loss),
+            clean_loss=float(losses.mean()),
             score=harvest["score"],
             accepted=harvest["accepted"],
             age=harvest["age"],
-            gain=float(response),
-            entries=tuple(int(n) for n in stats.get("entries", ())),
-            norms=tuple(float(n) for n in stats.get("norm", ())),
+            gain=float(gains.mean()),
         )
 
     def _save(self, directory: Path) -> None:
@@ -140,7 +113,8 @@ class Watcher:
         if step == self.rounds[-1].step:
             checkpoint.save(directory, step, {"params": self.best.params}, keep=2)
         rounds = [dataclasses.asdict(seen) for seen in self.rounds]
-        write_json(directory / ROUNDS_FILE, {"rounds": rounds, "best": dataclasses.asdict(self.best.round)})
+        if is_first_host():
+            write_json(directory / ROUNDS_FILE, {"rounds": rounds, "best": dataclasses.asdict(self.best.round)})
 
     def _load(self, directory: Path, like: Params) -> None:
         if not (directory / ROUNDS_FILE).exists():
@@ -152,33 +126,56 @@ class Watcher:
         self.best = Best(round=best, params=restored["params"])
 
 
-def look(generator: Generator) -> Callable[[Params, Batch], tuple[Scalar, Scalar]]:
-    """`params, batch -> (clean loss, gain)` with fixed noise; the gain as in the middle of a rollout.
+@struct.dataclass(kw_only=True)
+class Probed:
+    """Held-out clips with the noise that they are looked at with, the same in every round; leaves `[b, ...]`.
 
-    The batch is an argument: as a constant, XLA would fold what is made of it alone, for minutes where that is much.
+    Attributes:
+        batch: the clips.
+        moved: their contexts with the white error.
+        keys: of the loss.
+        step_keys: of the generator's step.
     """
-    of_fit, of_step, of_probe = jax.random.split(jax.random.key(7), 3)
 
-    def both(params: Params, batch: Batch) -> tuple[Scalar, Scalar]:
-        keys, step_keys = (jax.random.split(key, batch.clip.shape[0]) for key in (of_fit, of_step))
+    batch: Batch
+    moved: Frames
+    keys: RowKeys
+    step_keys: RowKeys
+
+
+def probed(generator: Generator, batch: Batch) -> Probed:
+    """What `look` is given of a batch."""
+    of_fit, of_step, of_probe = jax.random.split(jax.random.key(7), 3)
+    keys, step_keys = (jax.random.split(key, batch.clip.shape[0]) for key in (of_fit, of_step))
+    context, _ = split_clip(batch.clip, generator.context_frames, generator.chunk_frames)
+    moved = context + PROBE * jax.random.normal(of_probe, context.shape, context.dtype)
+    return Probed(batch=batch, moved=moved, keys=keys, step_keys=step_keys)
+
+
+def look(generator: Generator) -> Callable[[Params, Probed, PRNGKey, Scalar], tuple[Rows, Rows]]:
+    """`params, probed -> (clean loss, gain)`, each `[b]`; the gain as in the middle of a rollout.
+
+    The clips are an argument: as a constant, XLA would fold what is made of them alone, for minutes where that is much.
+    """
+
+    def both(params: Params, rows: Probed, key: PRNGKey, first: Scalar) -> tuple[Rows, Rows]:
+        del key, first  # rows bring their own keys
+        batch = rows.batch
         context, _ = split_clip(batch.clip, generator.context_frames, generator.chunk_frames)
-        moved = context + PROBE * jax.random.normal(of_probe, context.shape, context.dtype)
 
         def newest(context: Any) -> Any:
-            carry = go_on(generator, params, context, batch.condition, jnp.ones(context.shape[0], bool))
-            return generator.step(params, carry, step_keys, batch.condition)[1][:, -1]
+            carry = generator.begin(params, context, batch.condition)
+            return generator.step(params, carry, rows.step_keys, batch.condition)[1][:, -1]
 
-        loss = generator.fit(params, clean_example(generator, batch, keys)).loss.mean()
-        return loss, gain(newest, context, moved).mean()
+        loss = generator.fit(params, clean_example(generator, batch, rows.keys)).loss
+        return loss, gain(newest, context, rows.moved)
 
     return both
 
 
 def _round(record: dict[str, Any]) -> Round:
-    lists = {"entries": tuple(record["entries"]), "norms": tuple(_float(value) for value in record["norms"])}
     numbers = {name: _float(record[name]) for name in ("clean_loss", "score", "accepted", "age", "gain")}
-    fields: dict[str, Any] = {"step": record["step"], **numbers, **lists}
-    return Round(**fields)
+    return Round(step=record["step"], **numbers)
 
 
 def _float(value: float | str | None) -> float:

@@ -122,9 +122,10 @@ def test_a_stream_writes_every_frame_of_every_row(flow, start, tmp_path):
     assert done.frames == 37 == len(frames)
     assert frames.shape[1:3] == (16, 32)
     made = rj.rollout(flow, params, start, 37, seed=2)
-    side_by_side = jnp.concatenate(list(made), axis=2)
+    side_by_side = np.clip(np.concatenate(list(made), axis=2), -1.0, 1.0)
     shown = frames.astype(np.float32) / 127.5 - 1.0
-    assert float(np.abs(shown - side_by_side).mean()) < 0.25, "4:2:0 colour blurs noise, but the frames are these"
+    light, expected = (x.mean(axis=-1).reshape(37, 4, 4, 8, 4).mean(axis=(2, 4)) for x in (shown, side_by_side))
+    np.testing.assert_allclose(light, expected, atol=0.2)  # coding blurs an untrained network's noise
     assert "37 frames" in repr(done)
 
 

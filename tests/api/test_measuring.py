@@ -69,7 +69,7 @@ def test_rollouts_are_cut_to_what_clips_can_judge():
 
 
 def test_clips_that_cannot_judge_cost_the_horizon_and_nothing_else():
-    made = rj.horizon(Repeats(period=8), {}, swinging(clips=1), frames=16, rollouts=4, window=8)
+    made = rj.horizon(Repeats(period=8), {}, swinging(clips=1, frames=14), frames=16, rollouts=4, window=8)
     assert made.bands is None
     assert made.note.startswith("not calibrated")
     assert np.isnan(made.median)
@@ -87,8 +87,13 @@ def test_the_page_holds_all_of_it_in_one_file(horizon, tmp_path):
     assert "data:video/mp4" in text
 
 
+def test_one_long_clip_is_split_by_time_and_judges():
+    made = rj.horizon(Repeats(period=8), {}, swinging(clips=1, frames=160), frames=16, rollouts=4, window=8)
+    assert made.bands is not None
+
+
 def test_without_bands_the_page_shows_pictures(tmp_path):
-    made = rj.horizon(Repeats(period=8), {}, swinging(clips=1), frames=16, rollouts=4, window=8)
+    made = rj.horizon(Repeats(period=8), {}, swinging(clips=1, frames=14), frames=16, rollouts=4, window=8)
     text = made.save(tmp_path / "report.html").read_text()
     assert "No horizon: not calibrated" in text
     assert "data:image/png" in text

@@ -39,6 +39,7 @@ def test_a_row_depends_on_seed_step_and_row_only():
     source = numbered([40, 60], seed=3)
     many, few = source.batch(7, 8, 4), source.batch(7, 3, 4)
     np.testing.assert_array_equal(many.clip[:3], few.clip, err_msg="rows depend on how many are read")
+    np.testing.assert_array_equal(source.batch(7, 3, 4, first=5).clip, many.clip[5:], err_msg="a part is another")
     assert read_back(source.batch(8, 8, 4)) != read_back(many)
     assert read_back(dataclasses.replace(source, seed=4).batch(7, 8, 4)) != read_back(many)
 
@@ -82,7 +83,9 @@ def test_split_keeps_groups_together_and_does_not_move_when_clips_are_added():
 def test_split_gives_each_side_a_clip():
     train, held = numbered([4, 4]).split(0.01)
     assert (len(train.clips), len(held.clips)) == (1, 1)
-    with pytest.raises(ValueError, match="splitting needs at least 2"):
+    with pytest.raises(
+        ValueError, match="1 clip of 4 frames form 1 group; splitting by clip needs at least 2: split by time"
+    ):
         numbered([4]).split(0.5)
     with pytest.raises(ValueError, match=r"fraction is 1\.0"):
         numbered([4, 4]).split(1.0)
@@ -92,7 +95,11 @@ def test_short_clips_are_named_and_counted():
     with pytest.warns(UserWarning, match=r"1 of 2 clips are shorter than 6 frames .*: clip00000"):
         source = numbered([5, 9], min_frames=6)
     assert source.too_short(6) == ("clip00000",)
-    with pytest.raises(ValueError, match="6 frames at stride 2 spans 11 frames, the longest of 2 clips has 9"):
+    message = (
+        r"6 frames at stride 2 spans 11 frames; there are 2 clips with 14 frames in all, the longest has 9 "
+        r"\(clip00001\)\. Ask for at most 5 frames \(context_frames \+ chunk_frames"
+    )
+    with pytest.raises(ValueError, match=message):
         numbered([5, 9], min_frames=6, stride=2)
     with pytest.raises(ValueError, match="no clip is long enough"):
         source.batch(0, 1, 10)

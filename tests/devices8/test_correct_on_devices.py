@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.comparison.baselines.relay import Relay
 from recycle_jax.batch import Batch
 from recycle_jax.errors.bank.bank import ErrorBank
 from recycle_jax.errors.bank.capacity import allocate
@@ -25,8 +26,6 @@ from recycle_jax.histories.clean import TeacherForcing
 from recycle_jax.histories.memories import with_bank
 from recycle_jax.histories.mixture import Mixture
 from recycle_jax.histories.one_step import OneStepErrors
-from recycle_jax.histories.recipe import Recycling
-from recycle_jax.histories.relay import Relay
 from recycle_jax.histories.replay import ReplayCases
 from recycle_jax.models.conv import frame_unet
 from recycle_jax.rng import row_keys
@@ -165,9 +164,9 @@ def assert_close(one, other, **tolerance):
 
 def beside_on(devices):
     """A relay's memory and the bank after some steps of both in one batch."""
-    recycling = Recycling(shards=8, capacity=64, relay_rows=2, relay=Relay(max_age=2, capacity=64))
-    bank, mesh = recycling.bank(), mesh_of(devices)
-    policy = recycling.policy(bank, PREDICTOR)
+    mesh, relay = mesh_of(devices), Relay(max_age=2, capacity=64)
+    bank = ErrorBank(shards=8, capacity=8)
+    policy = Mixture(parts=((1, TeacherForcing()), (1, ReplayCases(bank=bank)), (2, relay)))
     given = clips(0, frames=policy.clip_frames(PREDICTOR))
     memory = with_bank(policy.begin(PREDICTOR, given, 8, jax.random.key(0)), bank.init(HARVEST.entry(FRAME)))
     program = make_correct(PREDICTOR, policy, OPTIMIZER, mesh)

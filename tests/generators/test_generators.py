@@ -12,7 +12,7 @@ from recycle_jax import rng
 from recycle_jax.batch import Batch
 from recycle_jax.generators.base import Example, Generator, clean_example, slide, split_clip
 from recycle_jax.generators.predictor import Predictor
-from recycle_jax.generators.rectified_flow import RectifiedFlow, data_head, flat_weight, velocity_head
+from recycle_jax.generators.rectified_flow import RectifiedFlow, data_head, velocity_head
 from recycle_jax.models.base import Network
 
 ROWS, FRAME = 3, (2, 2, 1)
@@ -90,7 +90,7 @@ def test_the_data_weight_makes_the_loss_that_of_the_clean_chunk():
     fit = linear_flow(0.3).fit({}, example)
     want = np.mean(np.square(fit.prediction - example.x0), axis=(1, 2, 3, 4))
     np.testing.assert_allclose(fit.loss, want, rtol=1e-4)
-    flat = linear_flow(0.3, weight=flat_weight).fit({}, example)
+    flat = linear_flow(0.3, weight=jnp.ones_like).fit({}, example)
     np.testing.assert_allclose(flat.loss * jnp.square(example.sigma[:, 0]), want, rtol=1e-4)
 
 

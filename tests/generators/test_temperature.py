@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from recycle_jax.batch import Batch
+from recycle_jax.generators.context_noise import ContextNoise
 from recycle_jax.generators.predictor import Predictor
-from recycle_jax.generators.provenance import Provenance
 from recycle_jax.generators.rectified_flow import RectifiedFlow
 from recycle_jax.generators.temperature import choose_temperature, is_deterministic, unexplained_variance
 from recycle_jax.models.base import Network
@@ -50,6 +50,6 @@ def test_predictors_and_cold_flows_draw_nothing_in_any_wrapper():
     flow = flow_that_moves(0.1)
     cold = dataclasses.replace(flow, temperature=0.0)
     predictor = Predictor(network=flow.network, context_frames=2)
-    told = [Provenance(inner=inner, own_level=0.5) for inner in (predictor, cold, flow)]
+    told = [ContextNoise(inner=inner, told=0.5) for inner in (predictor, cold, flow)]
     assert [is_deterministic(who) for who in (predictor, cold, flow, *told)] == [True, True, False] * 2
     assert not is_deterministic(object()), "who does not say is taken to draw"

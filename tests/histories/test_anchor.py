@@ -59,7 +59,7 @@ def number(frames):
 
 @pytest.mark.parametrize("chunk_frames", [1, 2])
 def test_windows_of_all_places_follow_the_first_frame(chunk_frames, batch_of, keys_of):
-    generator, policy = anchored(chunk_frames=chunk_frames), AnchoredHistory(inner=TeacherForcing(), reach=3)
+    generator, policy = anchored(chunk_frames=chunk_frames), AnchoredHistory(inner=TeacherForcing(), max_gap=3)
     frames = policy.clip_frames(generator)
     assert frames == 3 + chunk_frames + 3
     drawn = examples(policy, generator, batch_of(64, frames), keys_of(64))
@@ -72,7 +72,7 @@ def test_windows_of_all_places_follow_the_first_frame(chunk_frames, batch_of, ke
 
 
 def test_rows_keep_their_own_clips(batch_of, keys_of):
-    policy = AnchoredHistory(inner=TeacherForcing(), reach=2)
+    policy = AnchoredHistory(inner=TeacherForcing(), max_gap=2)
     context = examples(policy, anchored(), batch_of(8, 6), keys_of(8)).example.context
     clip = np.round(np.asarray(context)[..., 0, 0, 0] * 1000.0).astype(int) // 10
     np.testing.assert_array_equal(clip, np.broadcast_to(np.arange(8)[:, None], (8, 3)))
@@ -80,27 +80,27 @@ def test_rows_keep_their_own_clips(batch_of, keys_of):
 
 def test_without_reach_it_is_the_inner_policy_on_the_clip(batch_of, keys_of):
     generator, batch = anchored(), batch_of(4, 4)
-    with_anchor = examples(AnchoredHistory(inner=TeacherForcing(), reach=0), generator, batch, keys_of(4))
+    with_anchor = examples(AnchoredHistory(inner=TeacherForcing(), max_gap=0), generator, batch, keys_of(4))
     plain = examples(TeacherForcing(), generator, batch, keys_of(4))
     jax.tree.map(np.testing.assert_array_equal, with_anchor, plain)
 
 
 def test_bill_and_memory_are_the_inner_policys(batch_of):
     mixture = Mixture(parts=((1, TeacherForcing()), (1, NoiseAugmentation(most=0.1))))
-    policy = AnchoredHistory(inner=mixture, reach=1)
+    policy = AnchoredHistory(inner=mixture, max_gap=1)
     assert isinstance(policy, HistoryPolicy) and policy.calls(anchored()) == Calls()
     assert policy.begin(anchored(), batch_of(2), 1, jax.random.key(0)) is None
 
 
 def test_policies_that_would_lose_the_anchor_are_refused(predictor, batch_of, keys_of):
     with pytest.raises(ValueError, match="Pushforward asks for clips of 5 frames, .* 4 frames, hold the anchors"):
-        AnchoredHistory(inner=Pushforward(steps=1), reach=2).clip_frames(anchored())
+        AnchoredHistory(inner=Pushforward(steps=1), max_gap=2).clip_frames(anchored())
     with pytest.raises(TypeError, match="Predictor keeps no anchors.*wrap it in .*Anchored"):
-        examples(AnchoredHistory(inner=TeacherForcing(), reach=2), predictor, batch_of(2, 8), keys_of(2))
+        examples(AnchoredHistory(inner=TeacherForcing(), max_gap=2), predictor, batch_of(2, 8), keys_of(2))
     with pytest.raises(ValueError, match="clips of 5 frames .* anchors 2 frames back: draw clips of 6"):
-        examples(AnchoredHistory(inner=TeacherForcing(), reach=2), anchored(), batch_of(2, 5), keys_of(2))
-    with pytest.raises(ValueError, match="reach is -1"):
-        AnchoredHistory(inner=TeacherForcing(), reach=-1)
+        examples(AnchoredHistory(inner=TeacherForcing(), max_gap=2), anchored(), batch_of(2, 5), keys_of(2))
+    with pytest.raises(ValueError, match="max_gap is -1"):
+        AnchoredHistory(inner=TeacherForcing(), max_gap=-1)
 
 
 def test_what_is_written_is_what_was_injected(flow, batch_of, keys_of):
@@ -108,7 +108,7 @@ def test_what_is_written_is_what_was_injected(flow, batch_of, keys_of):
     rows, shot = 64, svi_shot(capacity=64)
     gates = dataclasses.replace(shot.gates, context=1.0)  # else all gates may be closed on a row that is not clean
     shot = dataclasses.replace(shot, gates=gates, clean_write=0.0)
-    policy, generator = AnchoredHistory(inner=shot, reach=2), Anchored(inner=flow)
+    policy, generator = AnchoredHistory(inner=shot, max_gap=2), Anchored(inner=flow)
     batch, keys, number = batch_of(rows, policy.clip_frames(generator)), keys_of(rows), jnp.int32(0)
     bank = policy.begin(generator, batch, 1, jax.random.key(0))
     old = ResidualEntry(
@@ -185,8 +185,8 @@ def test_an_anchored_generator_is_recycled(batch_of):
     np.testing.assert_array_equal(number(np.asarray(cases.context, np.float32)[0, 0, :kept, 0]), 0)
     adam = Adam(learning_rate=0.01).build(4)
     mixture = Mixture(parts=((1, TeacherForcing()), (1, ReplayCases(bank=bank))))
-    policy = AnchoredHistory(inner=mixture, reach=2)
+    policy = AnchoredHistory(inner=mixture, max_gap=2)
     correct = make_correct(generator, policy, adam, mesh)
     train, _, metrics = correct(init_state(generator, adam, jax.random.key(0)), state, batch_of(4, 6))
     assert metrics["rows_recycled"] == 2.0 and np.isfinite(metrics["loss"]) and train.refused == 0
-    assert dataclasses.replace(policy, reach=0).clip_frames(generator) == 4
+    assert dataclasses.replace(policy, max_gap=0).clip_frames(generator) == 4

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from experiments.comparison.baselines.relay import Relay
 from recycle_jax.batch import Batch
 from recycle_jax.histories.base import Calls, HistoryPolicy
 from recycle_jax.histories.clean import TeacherForcing
 from recycle_jax.histories.gradient_normalised import GradientNormalizedLoss, mean_gradient_energy
 from recycle_jax.histories.recipe import Recycling
-from recycle_jax.histories.relay import Relay
 
 PARAMS = {"gain": jnp.float32(0.9)}
 

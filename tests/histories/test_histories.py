@@ -12,7 +12,6 @@ from recycle_jax import rng
 from recycle_jax.generators.base import clean_example, slide
 from recycle_jax.histories.base import ExamplePolicy, HistoryPolicy, all_clean
 from recycle_jax.histories.clean import TeacherForcing
-from recycle_jax.histories.denoise import DenoiseWindows, smooth_noise
 from recycle_jax.histories.mixture import Mixture
 from recycle_jax.histories.noise import NoiseAugmentation
 from recycle_jax.histories.pushforward import Pushforward
@@ -132,18 +131,3 @@ def test_a_mixture_that_does_not_come_out_even_is_refused(predictor, batch_of, k
         examples(policy, predictor, batch_of(4), keys_of(4))
     with pytest.raises(ValueError, match="rows >= 1"):
         Mixture(parts=((0, TeacherForcing()),))
-
-
-def test_a_denoisers_windows_are_noised_and_come_back(batch_of, keys_of, predictor):
-    batch = dataclasses.replace(batch_of(64), clip=jnp.zeros((64, 3, 8, 8, 1)))
-    example = examples(DenoiseWindows(most=0.5), predictor, batch, keys_of(64)).example
-    np.testing.assert_array_equal(example.x0, batch.clip[:, :2])
-    strength = np.std(np.asarray(example.context), axis=(1, 2, 3, 4))
-    assert np.all(strength <= 1.5 * example.level + 1e-6) and example.level.max() <= 0.5
-
-
-def test_smooth_noise_is_smooth_and_of_unit_variance(keys_of):
-    noise = smooth_noise(keys_of(4), jnp.zeros((4, 2, 16, 16, 1)), 4)
-    np.testing.assert_allclose(np.std(noise, axis=(1, 2, 3, 4)), 1.0, rtol=1e-5)
-    step = np.abs(np.diff(np.asarray(noise), axis=2)).mean()
-    assert step < 0.5, "white noise of unit variance steps by 1.13"

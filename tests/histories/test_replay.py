@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 
 from recycle_jax.errors.bank.bank import ErrorBank
-from recycle_jax.errors.controls import Shuffled
 from recycle_jax.errors.rollout.harvest import Case, Harvest
 from recycle_jax.histories.clean import TeacherForcing
 from recycle_jax.histories.mixture import Mixture
-from recycle_jax.histories.replay import AddErrors, ReplayCases
+from recycle_jax.histories.replay import ReplayCases
 
 examples = jax.jit(lambda policy, *given: policy.examples(PARAMS, *given), static_argnums=(0, 1))
 losses = jax.jit(lambda policy, *given: policy.loss(PARAMS, *given), static_argnums=(0, 1))
@@ -45,9 +44,8 @@ def one_case_a_shard():
     )
 
 
-@pytest.mark.parametrize("policy", [ReplayCases(bank=BANK), AddErrors(bank=BANK)])
-def test_without_cases_rows_are_clean_and_counted(policy, predictor, batch_of, keys_of):
-    state, batch = bank_state(predictor, EMPTY), batch_of(4)
+def test_without_cases_rows_are_clean_and_counted(predictor, batch_of, keys_of):
+    policy, state, batch = ReplayCases(bank=BANK), bank_state(predictor, EMPTY), batch_of(4)
     drawn = examples(policy, predictor, state, batch, keys_of(4))
     np.testing.assert_array_equal(drawn.example.context, batch.clip[:, :2])
     np.testing.assert_array_equal(drawn.example.x0, batch.clip[:, 2:3])
@@ -66,7 +64,7 @@ def test_a_case_is_replayed_whole(predictor, batch_of, keys_of):
     assert not np.any(drawn.clean) and np.all(drawn.found)
 
 
-def test_frames_of_a_case_are_mended_each_for_itself(predictor, batch_of, keys_of):
+def test_frames_of_a_case_are_repaired_each_for_itself(predictor, batch_of, keys_of):
     """Whole rows stay under the case's target, whatever became of their frames."""
     state, rows = bank_state(predictor, FULL), 64
     drawn = examples(ReplayCases(bank=BANK, repair_prob=0.25), predictor, state, batch_of(rows), keys_of(rows))
@@ -78,21 +76,6 @@ def test_frames_of_a_case_are_mended_each_for_itself(predictor, batch_of, keys_o
         ReplayCases(bank=BANK, repair_prob=1.5)
 
 
-def test_errors_of_a_case_come_in_all_sizes(predictor, batch_of, keys_of):
-    """Between none and twice the banked error, each frame for itself, and the target stays."""
-    state, rows = bank_state(predictor, FULL), 64
-    drawn = examples(ReplayCases(bank=BANK, strongest=2.0), predictor, state, batch_of(rows), keys_of(rows))
-    size = (np.asarray(drawn.example.context)[..., 0, 0, 0] - 0.25) / 0.25
-    assert 0.0 <= size.min() < 0.2 and 1.8 < size.max() < 2.0 and abs(size.mean() - 1.0) < 0.2
-    assert abs(np.corrcoef(size.T)[0, 1]) < 0.3
-    assert np.all(drawn.example.x0 == 0.125)
-    both = ReplayCases(bank=BANK, strongest=2.0, repair_prob=0.5)
-    frames = np.asarray(examples(both, predictor, state, batch_of(rows), keys_of(rows)).example.context)
-    assert 0.35 < np.mean(frames == 0.25) < 0.65
-    with pytest.raises(ValueError, match="strongest is 0"):
-        ReplayCases(bank=BANK, strongest=0.0)
-
-
 def test_a_case_is_replayed_under_its_own_condition(predictor, batch_of, keys_of):
     """Rows of the empty shard keep the batch's."""
     told = lambda value, rows: {"push": jnp.full((rows, 1), value, jnp.float32)}  # noqa: E731
@@ -102,8 +85,6 @@ def test_a_case_is_replayed_under_its_own_condition(predictor, batch_of, keys_of
     batch = batch_of(4).replace(condition=told(0.25, 4))
     example = examples(ReplayCases(bank=BANK), predictor, state, batch, keys_of(4)).example
     np.testing.assert_array_equal(example.condition["push"][:, 0], [0.75, 0.75, 0.25, 0.25])
-    added = examples(AddErrors(bank=BANK), predictor, state, batch, keys_of(4)).example
-    np.testing.assert_array_equal(added.condition["push"][:, 0], 0.25)
 
 
 def test_a_replayed_context_may_be_noised_and_says_so(predictor, batch_of, keys_of):
@@ -113,53 +94,6 @@ def test_a_replayed_context_may_be_noised_and_says_so(predictor, batch_of, keys_
     strength = np.abs(np.asarray(example.context) - 0.5).max(axis=(1, 2, 3, 4))
     assert np.all(strength < 5 * example.level) and np.all(example.level > 0) and example.level.max() <= 0.1
     assert np.all(example.x0 == 0.125)
-
-
-@pytest.mark.parametrize("policy", [ReplayCases, AddErrors])
-def test_rows_with_errors_have_their_weight_and_clean_rows_weigh_one(policy, predictor, batch_of, keys_of):
-    weighed = policy(bank=BANK, weight=0.25)
-    for fill, weight in ((FULL, 0.25), (EMPTY, 1.0)):
-        drawn = examples(weighed, predictor, bank_state(predictor, fill), batch_of(4), keys_of(4))
-        np.testing.assert_array_equal(drawn.example.weight, np.full(4, weight, np.float32))
-
-
-@pytest.mark.parametrize(("trust", "weight"), [(None, 1.0), (2.0, 1.0), (0.25, 0.25)])
-def test_a_case_that_its_reference_explains_less_weighs_less(trust, weight, predictor, batch_of, keys_of):
-    """Its clean version is a step of 1 along one axis, which half a pixel changes by .125, and it is .125 from it."""
-    step = jnp.broadcast_to(jnp.array([-0.5, 0.5])[:, None], (2, 2, 2, 2))[..., None]
-    case = dataclasses.replace(one_case_a_shard(), clean_context=step, context=step + jnp.sqrt(0.125))
-    state = insert(BANK, bank_state(predictor, EMPTY), case, jnp.zeros(2, jnp.int32), jnp.ones(2, bool))
-    drawn = examples(ReplayCases(bank=BANK, trust=trust), predictor, state, batch_of(4), keys_of(4))
-    np.testing.assert_allclose(drawn.example.weight, np.full(4, weight, np.float32), rtol=1e-3)  # stored as float16
-
-
-def test_a_blank_case_is_trusted_as_little_as_nothing_and_clean_rows_weigh_one(predictor, batch_of, keys_of):
-    policy = ReplayCases(bank=BANK, trust=0.4)
-    for fill, weight in ((FULL, 0.0), (EMPTY, 1.0)):
-        drawn = examples(policy, predictor, bank_state(predictor, fill), batch_of(4), keys_of(4))
-        np.testing.assert_array_equal(drawn.example.weight, np.full(4, weight, np.float32))
-
-
-def test_no_trust_at_all_is_refused():
-    with pytest.raises(ValueError, match="trust is 0"):
-        ReplayCases(bank=BANK, trust=0.0)
-
-
-def test_a_control_remakes_the_error_and_keeps_the_target(predictor, batch_of, keys_of):
-    """The error of the one case is 0.25 everywhere: half of it is left."""
-    policy = ReplayCases(bank=BANK, error_transform=Shuffled(amplitude=0.5))
-    example = examples(policy, predictor, bank_state(predictor, FULL), batch_of(4), keys_of(4)).example
-    np.testing.assert_allclose(example.context, 0.375, rtol=1e-6)
-    assert np.all(example.x0 == 0.125)
-
-
-def test_only_the_error_of_a_case_is_added(predictor, batch_of, keys_of):
-    state, batch = bank_state(predictor, FULL), batch_of(4)
-    policy = AddErrors(bank=BANK, amplitude=2.0)
-    drawn = examples(policy, predictor, state, batch, keys_of(4))
-    np.testing.assert_allclose(drawn.example.context, batch.clip[:, :2] + 0.5, rtol=1e-6)
-    np.testing.assert_array_equal(drawn.example.x0, batch.clip[:, 2:3])
-    assert not np.any(drawn.clean)
 
 
 def test_a_mixture_recycles_its_share(predictor, batch_of, keys_of):

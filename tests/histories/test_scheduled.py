@@ -111,7 +111,7 @@ def test_the_bill_is_what_xla_counts():
     batch = Batch(clip=clip, domain=jax.ShapeDtypeStruct((2,), jnp.int32))
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(1), 2))
     counted = flops_of(lambda params, *given: one_step_history(params, generator, *given), shapes, batch, keys)
-    charged = 2 * policy.calls(generator).forward * forward_flops(generator, shapes, frame)
+    charged = 2 * policy.calls(generator).forward * forward_flops(generator, shapes, batch)
     assert charged == pytest.approx(counted, rel=0.15)
 
 

@@ -144,7 +144,7 @@ def test_the_bill_is_what_xla_counts():
     shapes = jax.eval_shape(generator.init, jax.random.key(0))
     batch = jax.eval_shape(lambda: Batch(clip=jnp.zeros((1, 6, *frame)), domain=jnp.zeros(1, jnp.int32)))
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(1), 1))
-    forward = forward_flops(generator, shapes, frame)
+    forward = forward_flops(generator, shapes, batch)
     for policy in (NOG(steps=2), NOG(steps=4), WIG(steps=4, rematerialise=False)):
         slope = jax.grad(lambda params, *given, of=policy: of.loss(params, generator, None, *given)[0])
         charged = policy.calls(generator).forwards * forward

@@ -14,7 +14,7 @@ import pytest
 from flax import struct
 from orbax.checkpoint import v1 as orbax
 
-from recycle_jax.io.checkpoint import best_step, latest_step, mark_best, restore, save, steps
+from recycle_jax.io.checkpoint import latest_step, restore, save, steps
 
 
 @struct.dataclass
@@ -112,19 +112,12 @@ def test_numpy_leaves_and_named_tuples(tmp_path):
     assert loaded.right[0] == np.float32(2.5)
 
 
-def test_the_newest_and_the_best_stay(tmp_path):
-    assert (latest_step(tmp_path), best_step(tmp_path), steps(tmp_path / "absent")) == (None, None, [])
-    save(tmp_path, 10, small(10), keep=2)
-    mark_best(tmp_path, 10)
-    for step in (20, 30, 40):
+def test_the_newest_stay(tmp_path):
+    assert (latest_step(tmp_path), steps(tmp_path / "absent")) == (None, [])
+    for step in (10, 20, 30, 40):
         save(tmp_path, step, small(step), keep=2)
-    assert steps(tmp_path) == [10, 30, 40]
-    mark_best(tmp_path, 40)
-    save(tmp_path, 50, small(50), keep=2)
-    assert (steps(tmp_path), best_step(tmp_path), latest_step(tmp_path)) == ([40, 50], 40, 50)
-    np.testing.assert_array_equal(restore(tmp_path, small(0), step=40)[1]["w"], [40, 40])
-    with pytest.raises(FileNotFoundError, match="no checkpoint of step 7"):
-        mark_best(tmp_path, 7)
+    assert (steps(tmp_path), latest_step(tmp_path)) == ([30, 40], 40)
+    np.testing.assert_array_equal(restore(tmp_path, small(0), step=30)[1]["w"], [30, 30])
 
 
 def test_interrupted_saves_are_ignored_and_cleared(tmp_path):

@@ -1,19 +1,37 @@
 """Video files written and read back, and clips next to each other."""
 
+import builtins
 import errno
 import os
+import re
+import subprocess
+import sys
 
 import av
 import numpy as np
 import pytest
 
-from recycle_jax.io.video import GAP, LABEL_HEIGHT, read_video, side_by_side, to_uint8, write_mp4
+from recycle_jax.io.reading import Picture, read_frames
+from recycle_jax.io.video import (
+    FRAGMENT_FRAMES,
+    GAP,
+    LABEL_HEIGHT,
+    Mp4Writer,
+    read_video,
+    side_by_side,
+    to_uint8,
+    write_mp4,
+)
 
 
 def gradients(frames=6, height=24, width=32):
     """Smooth colours that move; H.264 keeps them nearly exactly."""
     t, y, x = np.meshgrid(np.arange(frames), np.arange(height), np.arange(width), indexing="ij")
     return np.stack([8 * x, 10 * y, 20 * t + 40], axis=-1).astype(np.uint8)
+
+
+def frames_of(path):
+    return [item for item in read_frames(path) if isinstance(item, Picture)]
 
 
 def test_colours_survive(tmp_path):
@@ -79,6 +97,93 @@ def test_a_failure_keeps_the_old_video(tmp_path):
         write_mp4(path, iter([np.zeros((16, 16, 3), np.uint8), np.zeros((8, 16, 3), np.uint8)]))
     assert path.read_bytes() == old
     assert os.listdir(tmp_path) == ["a.mp4"]
+
+
+def test_a_growing_file_can_be_played_at_any_moment(tmp_path):
+    clip = gradients(frames=40)
+    with Mp4Writer(tmp_path / "deep/er/a.mp4", fps=5) as writer:
+        for count, frame in enumerate(clip, start=1):
+            writer.append(frame)
+            if count % 7 == 0 and count > FRAGMENT_FRAMES:
+                (tmp_path / "copy.mp4").write_bytes(writer.path.read_bytes())
+                read = read_video(tmp_path / "copy.mp4")
+                assert count - FRAGMENT_FRAMES <= len(read) <= count
+                assert np.abs(read.astype(int) - clip[: len(read)]).mean() < 4
+        assert writer.frames == 40
+    read = read_video(tmp_path / "deep/er/a.mp4")
+    assert read.shape == clip.shape
+    assert np.abs(read.astype(int) - clip.astype(int)).mean() < 4
+
+
+def test_a_growing_file_cut_anywhere_gives_the_frames_before(tmp_path):
+    with Mp4Writer(tmp_path / "a.mp4") as writer:
+        for frame in gradients(frames=30):
+            writer.append(frame)
+    data = writer.path.read_bytes()
+    heads, bodies = ([found.start() - 4 for found in re.finditer(name, data)] for name in (b"moof", b"mdat"))
+    ends = [*heads[1:], data.index(b"mfra") - 4]
+    assert len(heads) >= 30 // FRAGMENT_FRAMES
+    for count, (body, end) in enumerate(zip(bodies, ends, strict=True)):
+        for cut, least in ((end, count + 1), ((body + end) // 2, count)):
+            (tmp_path / "cut.mp4").write_bytes(data[:cut])
+            read = frames_of(tmp_path / "cut.mp4") if least else []
+            assert min(FRAGMENT_FRAMES * least, 30) <= len(read) <= FRAGMENT_FRAMES * (count + 1)
+
+
+def test_a_writer_that_fails_keeps_what_it_has(tmp_path):
+    def write(name, frames):
+        with Mp4Writer(tmp_path / name) as writer:
+            for frame in frames:
+                writer.append(frame)
+
+    with pytest.raises(ZeroDivisionError):
+        write("a.mp4", (np.full((16, 16, 1), 1.0 / left) for left in (1, 0)))
+    assert len(read_video(tmp_path / "a.mp4")) == 1
+    with pytest.raises(ValueError, match=r"frame size changes from \(16, 16, 3\) to \(16, 18, 3\)"):
+        write("b.mp4", [np.zeros((16, 16, 3)), np.zeros((16, 18, 3))])
+    assert len(read_video(tmp_path / "b.mp4")) == 1
+    write("none.mp4", [])
+    assert not (tmp_path / "none.mp4").exists(), "without a frame there is no size, so no file"
+    (tmp_path / "way").touch()
+    with pytest.raises(OSError, match="cannot write .*a file stands where a directory is needed"):
+        write("way/c.mp4", [np.zeros((16, 16, 3))])
+
+
+@pytest.mark.parametrize("name", ["12:30.mp4", "file:a.mp4", "100%d.mp4"])
+def test_names_that_look_like_something_else_are_written(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    assert len(read_video(write_mp4(name, gradients()))) == 6
+    with Mp4Writer(name) as writer:
+        writer.append(gradients()[0])
+    assert os.listdir(tmp_path) == [name]
+
+
+def test_without_pyav_the_install_command_is_named(tmp_path, monkeypatch):
+    whole = builtins.__import__
+
+    def lacks_av(name, *rest):
+        if name == "av" or name.startswith("av."):
+            raise ModuleNotFoundError("No module named 'av'", name="av")
+        return whole(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", lacks_av)
+    for call in (
+        lambda: read_video("a.mp4"),
+        lambda: write_mp4(tmp_path / "a.mp4", gradients()),
+        lambda: Mp4Writer("a"),
+    ):
+        with pytest.raises(ImportError, match=r'pip install "recycle_jax\[video\]"'):
+            call()
+
+
+def test_the_library_is_imported_without_pyav():
+    script = (
+        "import sys; sys.modules['av'] = None\n"
+        "import numpy as np, recycle_jax, recycle_jax.data.videos\n"
+        "from recycle_jax.data.arrays import from_arrays\n"
+        "from_arrays([np.zeros((4, 8, 8, 3), np.uint8)]).batch(0, 1, 2)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=os.getcwd())
 
 
 @pytest.mark.parametrize(

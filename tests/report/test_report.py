@@ -1,5 +1,6 @@
 """The report as a whole: what a reader gets, whatever the result file lacks."""
 
+import dataclasses
 import io
 import json
 import re
@@ -13,6 +14,7 @@ from recycle_jax.io.video import read_video
 from recycle_jax.report import page, plots
 from recycle_jax.report.build import Media, Video, build_report
 from recycle_jax.report.filmstrips import Filmstrip
+from recycle_jax.report.grid import Column, Entry, Grid, Section
 from tests.report.made import LABELS
 
 SECTIONS = ["results", "drift", "survival", "motion", "filmstrips", "video", "wrong", "cost", "measured", "glossary"]
@@ -194,3 +196,39 @@ def test_survival_reads_kaplan_meier(results, made):
     frames, alive = plots._survival(cells)
     assert (frames[0], frames[-1]) == (1, made.last) and np.all(np.diff(alive) <= 0)
     assert alive[-1] == pytest.approx(np.mean([c for cell in cells for c in cell["rollouts"]["censored"]]))
+
+
+def test_with_one_generator_nothing_lasts_longest_and_the_console_says_where_the_page_is(made, tmp_path):
+    out = io.StringIO()
+    path = build_report(made.results([made.cell("b", 0)]), tmp_path, labels=LABELS, console=Console(file=out, width=40))
+    text = Reader(path.read_text()).text
+    assert "longest" not in text
+    assert "with teacher forcing, half of the rollouts look like real video for 24 frames (motion 4" in text
+    assert f"report: {path}" in out.getvalue()
+
+
+def test_recorded_video_has_no_drift_and_says_how_its_horizon_is_to_be_read(made, tmp_path):
+    cell = made.cell("b", 0, world="arm")
+    del cell["curves"]["distance"]
+    kept = {name: band for name, band in made.bands.statistics.items() if name != "distance"}
+    results = made.results([cell], {"arm": dataclasses.replace(made.bands, statistics=kept)})
+    page_text = build_report(results, tmp_path, labels=LABELS, console=Console(file=io.StringIO())).read_text()
+    assert 'id="drift"' not in page_text and 'id="motion"' in page_text and "error growth" not in page_text
+    assert "Recorded video:" in page_text and "share of real motion" in page_text
+
+
+def test_what_was_set_and_where_the_parameters_lie_is_said(results):
+    words = page.Words(command="python -m experiments.footage --data films", saved="Parameters: runs/a/trained.")
+    html = page.render(results, page.Pictures(), LABELS, words)
+    assert "experiments.footage --data films" in html and "Parameters: runs/a/trained." in html
+
+
+def test_an_experiment_s_own_blocks_stand_where_they_belong(results):
+    grid = Grid(columns=[Column(title="x")], sections=[Section(title="", rows=[[Entry(main="0.5")]])])
+    blocks = {
+        name: [page.Block(title=f"<{name}>", grid=grid, anchor=name)] for name in ("compared", "sections", "cost")
+    }
+    html = page.render(results, page.Pictures(), LABELS, extras=page.Extras(**blocks))
+    assert Reader(html).ids[2] == "sections"
+    assert html.index("&lt;compared&gt;") < html.index('<section id="survival">') < html.index("<h2>&lt;sections&gt;")
+    assert html.index('<section id="cost">') < html.index("<h3>&lt;cost&gt;")

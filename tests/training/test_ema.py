@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from recycle_jax.histories.clean import TeacherForcing
 from recycle_jax.sharding import make_mesh
-from recycle_jax.training.ema import ema_params, growing, with_ema
+from recycle_jax.training.ema import ema_params, with_ema
 from recycle_jax.training.loop import Schedule
 from recycle_jax.training.phases import Adam, train_phase
 from recycle_jax.training.state import with_optimizer
@@ -38,39 +38,6 @@ def test_it_is_the_moving_average_of_the_newest_parameters(horizon, gradients):
     for state in trained(with_ema(optax.sgd(0.5), horizon), gradients):
         expected = expected + (np.asarray(state.params["a"], np.float64) - expected) / horizon
     np.testing.assert_allclose(ema_params(state)["a"], expected, atol=1e-5)
-
-
-@given(
-    share=st.floats(0.0625, 1.0, width=32),
-    gradients=st.lists(st.floats(-2.0, 2.0, width=32), min_size=1, max_size=12),
-)
-def test_a_growing_horizon_weighs_updates_by_the_recursion(share, gradients):
-    expected = np.asarray(START["a"], np.float64)
-    for made, state in enumerate(trained(with_ema(optax.sgd(0.5), growing(share)), gradients), start=1):
-        expected = expected + (np.asarray(state.params["a"], np.float64) - expected) / max(1.0, share * made)
-    np.testing.assert_allclose(ema_params(state)["a"], expected, atol=1e-4)
-
-
-def test_a_growing_horizon_forgets_where_it_began_and_a_constant_one_does_not():
-    """One step up at the start, then none: what is left of the start is (1 - 1/h)^n of a constant horizon."""
-    gradients = [-1.0] + [0.0] * 99
-    left = lambda horizon: float(  # noqa: E731
-        1.0 - (ema_params(list(trained(with_ema(optax.sgd(1.0), horizon), gradients))[-1])["b"] - 3.0)
-    )
-    np.testing.assert_allclose(left(30.0), (1 - 1 / 30) ** 100, rtol=1e-4)
-    np.testing.assert_allclose(left(growing(0.3)), 0.0, atol=1e-6)
-
-
-def test_a_growing_horizon_of_one_half_weighs_updates_by_their_number():
-    """Equation (2): the weights of share 1/2 go as s, so that positions 1 ... n average to about 2 n / 3."""
-    (*_, last) = trained(with_ema(optax.sgd(1.0), growing(0.5)), [-1.0] * 300)
-    np.testing.assert_allclose(float(ema_params(last)["b"]) - 3.0, 200.0, rtol=0.02)
-
-
-@pytest.mark.parametrize("share", [0.0, 1.5, float("nan")])
-def test_a_share_outside_zero_to_one_is_refused(share):
-    with pytest.raises(ValueError, match="must lie in"):
-        growing(share)
 
 
 def test_updates_are_those_of_the_inner_optimiser():

@@ -7,23 +7,22 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.comparison.baselines.controls import foreign, stale
+from experiments.comparison.baselines.relay import Relay
 from recycle_jax.errors.bank import capacity
 from recycle_jax.errors.bank.bank import ErrorBank
-from recycle_jax.errors.reconsidered import Reconsidered
+from recycle_jax.errors.bank.threshold import AdaptiveThreshold
 from recycle_jax.errors.rollout.references import Gate, Recorded
-from recycle_jax.generators.context_noise import second_look
-from recycle_jax.generators.provenance import Provenance
 from recycle_jax.histories.clean import TeacherForcing
-from recycle_jax.histories.memories import bank_of, entries_of
+from recycle_jax.histories.memories import bank_of
 from recycle_jax.histories.mixture import Mixture
 from recycle_jax.histories.one_step import one_step
 from recycle_jax.histories.recipe import Recycling
-from recycle_jax.histories.relay import Relay
 from recycle_jax.histories.replay import ReplayCases
-from recycle_jax.sharding import make_mesh
-from recycle_jax.training.ema import ema_params
+from recycle_jax.sharding import ROLES, make_mesh, place
+from recycle_jax.training.harvest_step import make_harvest
 from recycle_jax.training.loop import Observer, Schedule
-from recycle_jax.training.phases import Adam, Control, recycle_phase, train_phase
+from recycle_jax.training.phases import Adam, recycle_phase, train_phase
 
 
 @pytest.fixture(scope="module")
@@ -73,16 +72,12 @@ def test_a_policys_bank_that_does_not_fit_is_refused_before_it_is_made(tiny, mes
 
 
 RECYCLING = Recycling(chains=4, max_age=3, harvest_every=2, capacity=8)
-IN_DISGUISE = dataclasses.replace(RECYCLING, disguised_rows=1, case_rows=2, case_weight=0.3)
 
 
-@pytest.mark.parametrize(
-    ("told", "recycling"),
-    [(False, RECYCLING), (True, IN_DISGUISE), (False, dataclasses.replace(RECYCLING, gradient_normalized=True))],
-    ids=["plain", "told, disguised", "even"],
-)
-def test_recycling_fills_its_bank_and_trains_on_it(tiny, mesh, told, recycling):
-    records, generator = [], Provenance(inner=tiny.line()) if told else tiny.line()
+@pytest.mark.parametrize("gradient_normalized", [False, True])
+def test_recycling_fills_its_bank_and_trains_on_it(tiny, mesh, gradient_normalized):
+    records, generator = [], tiny.line()
+    recycling = dataclasses.replace(RECYCLING, gradient_normalized=gradient_normalized)
     start = generator.init(jax.random.key(0))
     state = recycle_phase(
         generator,
@@ -105,20 +100,17 @@ def test_recycling_fills_its_bank_and_trains_on_it(tiny, mesh, told, recycling):
     assert state.train.params["newest"] != start["newest"]
 
 
-def test_a_relay_beside_recycling_keeps_its_own_memory_and_goes_on_from_a_checkpoint(tiny, mesh, tmp_path):
-    recycling = dataclasses.replace(RECYCLING, relay_rows=2, relay=Relay(max_age=2, capacity=16))
-    generator, bank = tiny.line(), recycling.bank()
-    frames = recycling.policy(bank, generator).clip_frames(generator)
-    assert frames == 2 + 3, "clips reach up to the relay's last target"
+def test_recycling_goes_on_from_a_checkpoint(tiny, mesh, tmp_path):
+    bank = RECYCLING.bank()
 
     def run(**observer):
         return recycle_phase(
-            generator,
-            generator.init(jax.random.key(0)),
+            tiny.line(),
+            tiny.line().init(jax.random.key(0)),
             Recorded(gate=Gate(distance=10.0, mass=10.0)),
             tiny.Waves(),
-            recycling,
-            Schedule(updates=6, rows=8, frames=frames, watch_every=3),
+            RECYCLING,
+            Schedule(updates=6, rows=8, frames=3, watch_every=3),
             jax.random.key(0),
             mesh,
             observer=Observer(**observer),
@@ -126,12 +118,6 @@ def test_a_relay_beside_recycling_keeps_its_own_memory_and_goes_on_from_a_checkp
 
     whole = run()
     assert bank.stats(bank_of(whole.bank))["entries"][0] == 8
-    ages = recycling.relay.bank.read(whole.bank.own[-1]).age[0, 0, : int(whole.bank.own[-1].count[0, 0])]
-    assert {1, 2} == set(np.asarray(ages).tolist())
-    beside, cases = (
-        sum(leaf.nbytes for leaf in jax.tree.leaves(tree)) for tree in (whole.bank.own, bank_of(whole.bank).entries)
-    )
-    assert sum(leaf.nbytes for leaf in jax.tree.leaves(entries_of(whole.bank))) == cases + beside > cases
     half = run(checkpoints=tmp_path, watch=lambda state, harvest: "half of it")
     again = run(checkpoints=tmp_path)
     assert (int(half.train.step), int(again.train.step)) == (3, 6)
@@ -159,54 +145,72 @@ def test_even_rows_change_what_is_learned_and_nothing_else(tiny, mesh):
     assert any(not np.allclose(a, b) for a, b in zip(*moments, strict=True))
 
 
-@pytest.mark.parametrize("kept", ["newest", "stale", "foreign"])
-def test_controls_change_whose_errors_are_banked_and_when(tiny, mesh, kept):
-    """A stale bank keeps the tags of its first round; this foreign model makes nothing but zeros."""
-    generator, recycling = tiny.line(), Recycling(chains=4, max_age=3, harvest_every=2, capacity=8)
-    start = generator.init(jax.random.key(0))
-    foreign = jax.tree.map(jnp.zeros_like, start)
-    control = {"newest": Control(), "stale": Control(until=2), "foreign": Control(rolls_out=foreign)}[kept]
+class OwnPredictor:
+    """A user's generator with the methods of a predictor, which says nothing of itself."""
+
+    context_frames, chunk_frames, calls_per_step = 2, 1, 1
+
+    def __init__(self, line):
+        self.line = line
+        for name in ("init", "corruption", "fit", "to_error", "begin", "step"):
+            setattr(self, name, getattr(line, name))
+
+
+def test_an_own_deterministic_generator_gets_the_recipe_of_a_predictor(tiny, mesh):
+    """Who draws nothing loses chains beyond a displacement; a bound that loses all of them shows whom it holds for."""
+    bounded = dataclasses.replace(RECYCLING, max_displacement_px=1e-6)
+
+    def banked(generator):
+        start, schedule = tiny.line().init(jax.random.key(0)), Schedule(updates=1, rows=4, frames=3)
+        gate = Recorded(gate=Gate(distance=10.0, mass=10.0))
+        state = recycle_phase(generator, start, gate, tiny.Waves(), bounded, schedule, jax.random.key(0), mesh)
+        return int(state.bank.inserted.sum())
+
+    assert banked(OwnPredictor(tiny.line())) == banked(tiny.line()) == 0
+
+
+def recycled(tiny, mesh, **parts):
+    """The bank's cases after a short run with other parts."""
     state = recycle_phase(
-        generator,
-        start,
+        tiny.line(),
+        tiny.line().init(jax.random.key(0)),
         Recorded(gate=Gate(distance=10.0, mass=10.0)),
         tiny.Waves(),
-        recycling,
+        RECYCLING,
         Schedule(updates=6, rows=4, frames=3),
         jax.random.key(0),
         mesh,
-        control=control,
+        **parts,
     )
-    cases = recycling.bank().read(state.bank)
+    return RECYCLING.bank().read(state.bank), state.bank
+
+
+@pytest.mark.parametrize("kept", ["newest", "stale", "foreign"])
+def test_another_program_changes_whose_errors_are_banked_and_when(tiny, mesh, kept):
+    """A stale bank keeps the tags of its first round; this foreign model makes nothing but zeros."""
+    generator = tiny.line()
+    program = make_harvest(RECYCLING.harvest(generator), RECYCLING.bank(), mesh, RECYCLING.harvest_steps)
+    if kept == "stale":
+        program = stale(program, 2)
+    if kept == "foreign":
+        zeros = jax.tree.map(jnp.zeros_like, generator.init(jax.random.key(0)))
+        program = foreign(program, place(zeros, mesh, ROLES.params))
+    cases, _ = recycled(tiny, mesh, program=program)
     assert set(np.unique(cases.step)) <= ({0} if kept == "stale" else {0, 2, 4})
     newest = np.asarray(cases.context)[..., -1, :, :, :]
     assert np.all(newest == 0.0) == (kept == "foreign")
 
 
-@pytest.mark.parametrize("renewed", [False, True])
-def test_a_reference_may_be_the_network_in_training(tiny, mesh, renewed):
-    """Who looks at first makes zeros; renewed before every harvest, it makes what the averaged network does."""
-    generator, recycling = tiny.line(), Recycling(chains=4, max_age=3, harvest_every=2, capacity=8)
-    start = generator.init(jax.random.key(0))
-    blind = jax.tree.map(jnp.zeros_like, start)
-    gate = Gate(distance=10.0, mass=1e9)
-    state = recycle_phase(
-        generator,
-        start,
-        Reconsidered(params=blind, look=second_look(generator, 0.1), gate=gate),
-        tiny.Waves(),
-        recycling,
-        Schedule(updates=6, rows=4, frames=3),
-        jax.random.key(0),
-        mesh,
-        renew=(lambda reference, train: reference.replace(params=ema_params(train))) if renewed else None,
-    )
-    targets = np.asarray(recycling.bank().read(state.bank).target)
-    assert np.all(targets == 0.0) == (not renewed)
+def test_another_bank_may_admit_by_a_threshold_of_each_domain(tiny, mesh):
+    bank = dataclasses.replace(RECYCLING.bank(), threshold=AdaptiveThreshold(level=0.5, warmup=0))
+    _, usual = recycled(tiny, mesh)
+    _, chosen = recycled(tiny, mesh, bank=bank)
+    assert 0 < int(chosen.inserted.sum()) < 0.8 * int(usual.inserted.sum()), "half of the cases are worth banking"
+    assert int(chosen.thresholds.seen.sum()) >= int(usual.inserted.sum())
 
 
 def test_the_policy_shares_the_rows_out(tiny):
-    recycling = Recycling(clean_rows=3, case_rows=1, noise=0.0)
+    recycling = Recycling(replay_fraction=0.25, noise=0.0)
     policy = recycling.policy(recycling.bank(), tiny.line())
     assert isinstance(policy, Mixture) and policy.parts[0] == (3, TeacherForcing())
     assert policy.parts[1] == (1, ReplayCases(bank=recycling.bank()))

@@ -9,10 +9,12 @@ the same training.
 """
 
 import dataclasses
+import functools
 
 from experiments.comparison.baselines.codebook import Codebook, quantise
 from recycle_jax.generators.base import Example, Fit, slide
 from recycle_jax.generators.wrapper import Wrapper
+from recycle_jax.training.cost import flops_of
 from recycle_jax.typing import Frames, Params, PyTree, RowKeys
 
 
@@ -37,3 +39,7 @@ class Discretised(Wrapper):
         start = self.inner.begin(params, quantise(self.codebook, carry), condition)
         _, chunk = self.inner.step(params, start, keys, condition)
         return slide(carry, chunk), chunk
+
+    def history_flops(self, context: Frames) -> float:
+        """What the look-ups of a context cost, see `training.cost.HistoryCost`."""
+        return flops_of(functools.partial(quantise, self.codebook), context)

@@ -16,8 +16,6 @@ Features need no learned weights and are fixed by a seed:
     place    all frames of the window, averaged over tiles: what is where, and when
     texture  mean and spread over the frame of random convolutions of two frames at a time: what things look like and
              how they move, wherever they are
-
-They are not those of `drift.population`, which a comparison reports, so that nothing is trained on its own judge.
 """
 
 import dataclasses

@@ -15,10 +15,10 @@ from recycle_jax.report.grid import Column, Entry, Grid, Section
 from recycle_jax.report.tasks import Task
 
 FEW = 4
-"""As many rivals are told of one by one."""
+"""As many rivals are named one by one."""
 
 WIDELY = 0.25
-"""A rival that was measured in fewer of the tasks than this share of the most is counted, and not told of by name."""
+"""A rival that was measured in fewer of the tasks than this share of the most is counted, and not named."""
 
 LONGER, SHORTER = ("longer", "at_least"), ("shorter", "at_most")
 

@@ -1,4 +1,4 @@
-"""What is left of each start's own pace, see `drift.memory`: correlations and spreads, octave by octave."""
+"""What is left of the motion of each start's own clip, see `drift.memory`: correlations and spreads, by octave."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,10 +15,10 @@ EARLY = 64
 
 COLUMNS = (
     Column(title="method", number=False),
-    Column(title=f"own pace, {EARLY} frames on"),
-    Column(title="own pace, at the end"),
-    Column(title="spread of paces, at the end"),
-    Column(title="last frame told of"),
+    Column(title=f"own motion, {EARLY} frames on"),
+    Column(title="own motion, at the end"),
+    Column(title="spread of motion, at the end"),
+    Column(title="last frame with enough rollouts"),
 )
 
 
@@ -27,13 +27,13 @@ def memory_grid(results: Mapping[str, Any]) -> Grid | None:
     cells = cells_of(results)
     sections = []
     for task, entries in by_task(results["summary"], LABELS).items():
-        told = {
+        seen_by = {
             m: [c["memory"] for c in cells.get(e, []) if c.get("memory", {}).get("frames")] for m, e in entries.items()
         }
-        told = {method: seen for method, seen in told.items() if seen}
-        names = LABELS.of(told)
-        if told:
-            rows = [[Entry(main=names[method].name), *_row(seen)] for method, seen in told.items()]
+        seen_by = {method: seen for method, seen in seen_by.items() if seen}
+        names = LABELS.of(seen_by)
+        if seen_by:
+            rows = [[Entry(main=names[method].name), *_row(seen)] for method, seen in seen_by.items()]
             sections.append(Section(title=task.title, rows=rows))
     return Grid(columns=COLUMNS, sections=sections) if sections else None
 

@@ -85,7 +85,7 @@ def overview_grid(results: Mapping[str, Any]) -> Grid | None:
     rows = []
     for method, shown in methods.items():
         horizons = [_horizon(results, entries.get(method)) for entries in tasks.values()]
-        fields = [Entry(main=wording.horizon(found), detail=_kept(found)) for found in horizons]
+        fields = [Entry(main=wording.horizon(found), detail=_survival(found)) for found in horizons]
         rows.append([Entry(main=shown.name), *fields, _times(times.get(method), len(shared(results)))])
     columns = (
         Column(title="method", number=False),
@@ -100,18 +100,18 @@ def _horizon(results: Mapping[str, Any], entry: str | None) -> Mapping[str, Any]
 
 
 def _least(results: Mapping[str, Any], task: Task) -> float:
-    """A window of the task's bands, the shortest horizon that can be told from none."""
+    """A window of the task's bands, the shortest horizon that can be measured."""
     window = wording.number(((results.get("bands") or {}).get(task.world) or {}).get("window"))
     return window if math.isfinite(window) else 1.0
 
 
-def _kept(horizon: Mapping[str, Any]) -> str:
-    """The share of rollouts that never left, where it says more than the median."""
-    return f"{wording.percent(horizon.get('censored_fraction'))} kept" if horizon.get("lower_bound") else ""
+def _survival(horizon: Mapping[str, Any]) -> str:
+    """The share of rollouts that survive, where it says more than the median."""
+    return f"{wording.percent(horizon.get('censored_fraction'))} survive" if horizon.get("lower_bound") else ""
 
 
 def _times(times: Times | None, tasks: int) -> Entry:
     if times is None:
         return Entry(main=wording.UNKNOWN)
     main = f"{'≥ ' * times.bound}{wording.times(times.mean)}"
-    return Entry(main=main, detail=f"{times.tasks} of {tasks} places")
+    return Entry(main=main, detail=f"{times.tasks} of {tasks} tasks")

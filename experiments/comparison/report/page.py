@@ -63,7 +63,7 @@ def _compared(results: Mapping[str, Any]) -> Block:
 def _domains(results: Mapping[str, Any]) -> Block:
     text = (
         "How to read it: generators trained on one domain go on from starts of another. “Unseen, of B+” is the horizon "
-        "there over that of B+ there: below 1 the remedy has cost generality. Disparity is the horizon on the own "
+        "there over that of B+ there: below 1 the method has cost generality. Disparity is the horizon on the own "
         "domain over that on the unseen one: 1 is even. Losses are of one step, over those of B+: above 1, one-step "
         "quality was paid for stability."
     )

@@ -4,7 +4,7 @@ An entry is any pytree (a residual and its σ, or a complete case). The bank has
 that does not depend on the machine, each with `slots` slots of `capacity` cells. Row `i` of `b` belongs to
 shard `i // (b / S)`; a shard never looks at another one, so the functions here run unchanged on the whole
 bank under `jax.jit` and on the local shards inside a `shard_map`, without a collective, and give the same
-result on any number of devices. `mix` is the one exception, and is called on the whole bank.
+result on any number of devices.
 
 Costs: a draw is index arithmetic and a gather of `b` rows, whatever the capacity; an insert is a scatter of
 `b` rows, in place if the state is donated.
@@ -17,14 +17,14 @@ import chex
 import jax
 import jax.numpy as jnp
 from flax import struct
-from jax import Array, lax
+from jax import Array
 
 from recycle_jax.errors.bank import cells
 from recycle_jax.errors.bank.draws import DrawRule, Located
 from recycle_jax.errors.bank.replacement import Replacement, Ring
 from recycle_jax.errors.bank.storage import BankState, pack, split_to_shards, to_storage, unpack
 from recycle_jax.errors.bank.threshold import AdaptiveThreshold
-from recycle_jax.typing import PRNGKey, PyTree, RowFlags, RowInts, RowKeys, Rows
+from recycle_jax.typing import PyTree, RowFlags, RowInts, RowKeys, Rows
 
 
 @struct.dataclass(kw_only=True)
@@ -219,29 +219,6 @@ class ErrorBank:
         """All entries, `[S, slots, capacity, ...]` in storage dtypes; a copy, so only for looking."""
         return unpack(state.entries)
 
-    def mix(self, state: BankState, key: PRNGKey) -> BankState:
-        """Permutes entries between shards, so that what one shard saw is drawn elsewhere. Call it rarely.
-
-        The cells of one number in one slot change places among the shards that hold a valid one, so that
-        counts, cursors and (nearly) the order of age stay. It communicates; slot by slot, to need memory for
-        one.
-
-        Raises:
-            ValueError: if the state holds only some of the shards (inside a `shard_map`).
-        """
-        if _shards(state) != self.shards:
-            raise ValueError(
-                f"mix got {_shards(state)} of {self.shards} shards: call it on the whole bank, outside a shard_map"
-            )
-        moved = (state.entries, state.norms) if state.norms.shape[2] else (state.entries,)
-
-        def mix_slot(slot: Array, trees: PyTree) -> PyTree:
-            source = cells.exchange(jax.random.fold_in(key, slot), state.count[:, slot], self.capacity)
-            return jax.tree.map(lambda leaf: _take_from(leaf, slot, source), trees)
-
-        moved = lax.fori_loop(0, self.slots, mix_slot, moved)
-        return dataclasses.replace(state, entries=moved[0], norms=moved[1] if len(moved) == 2 else state.norms)
-
     def stats(self, state: BankState) -> dict[str, Array]:
         """What a collapse watch looks at; sums over the shards that the state holds.
 
@@ -306,9 +283,3 @@ def _allowed_counts(count: Array, allowed: Array | None, rows: int) -> Array:
         raise ValueError(f"allowed has shape {allowed.shape}, but must be {(slots,)} or {(rows, slots)}")
     allowed = split_to_shards(jnp.broadcast_to(allowed.reshape((-1, slots)), (rows, slots)), shards)
     return jnp.where(allowed, count[:, None], 0)
-
-
-def _take_from(leaf: Array, slot: Array, source: Array) -> Array:
-    block = lax.dynamic_index_in_dim(leaf, slot, axis=1, keepdims=False)
-    moved = block[source, jnp.arange(leaf.shape[2], dtype=jnp.int32)[None]]
-    return lax.dynamic_update_index_in_dim(leaf, moved, slot, axis=1)

@@ -44,16 +44,6 @@ def available(mesh: Mesh, share: float = 0.8) -> Budget:
     return Budget(bytes_per_device=int(share * min(_free_bytes(device, len(here)) for device in here)))
 
 
-def entry_bytes(bank: ErrorBank, entry: PyTree) -> int:
-    """Bytes of one entry (a pytree of `jax.ShapeDtypeStruct`), with its cached norm where there is one."""
-    return _entry_bytes(jax.eval_shape(bank.init, entry))
-
-
-def bank_bytes(bank: ErrorBank, entry: PyTree) -> int:
-    """Bytes of the whole bank over all devices."""
-    return _bytes(jax.eval_shape(bank.init, entry))
-
-
 def check(bank: ErrorBank, entry: PyTree, mesh: Mesh, budget: Budget) -> None:
     """Checks that a bank can be split over the mesh and fits its memory.
 
@@ -84,25 +74,6 @@ def check_memory(memory: PyTree, mesh: Mesh, budget: Budget | None = None) -> No
         beside = (_bytes(memory) - _bytes(bank)) // mesh.size * whole.copies
         left = max(whole.bytes_per_device - beside, 0)
         _check_state(bank, mesh, dataclasses.replace(whole, bytes_per_device=left))
-
-
-def largest_capacity(bank: ErrorBank, entry: PyTree, mesh: Mesh, budget: Budget) -> int:
-    """The largest capacity (a slot of a shard) that fits, 0 if none does."""
-    return _largest_capacity(jax.eval_shape(bank.init, entry), mesh, budget)
-
-
-def capacity_for(entries: int, *, shards: int, slots: int) -> int:
-    """The capacity of a slot of a shard in a bank of `entries` entries altogether.
-
-    Raises:
-        ValueError: if they cannot be dealt evenly.
-    """
-    cells = shards * slots
-    if entries < 1 or entries % cells:
-        below = entries // cells * cells
-        nearest = f"{below} or {below + cells}" if below > 0 else f"{cells}"
-        raise ValueError(f"{entries} entries cannot be dealt to {shards} shards x {slots} slots: use {nearest} entries")
-    return entries // cells
 
 
 def in_a_shard(capacity: int, shards: int) -> int:

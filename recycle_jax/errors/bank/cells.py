@@ -45,18 +45,3 @@ def any_cell(key: PRNGKey, counts: Array) -> tuple[Array, Array, Array]:
     entry = one_cell(key, ends[-1])
     slot = jnp.minimum(jnp.sum(ends <= entry, dtype=jnp.int32), counts.shape[0] - 1)
     return slot, entry - (ends[slot] - counts[slot]), ends[-1] > 0
-
-
-def exchange(key: PRNGKey, count: Array, capacity: int) -> Array:
-    """`[S, capacity]` int32: the shard that each cell of one slot comes from, valid ones permuted."""
-    shards = count.shape[0]
-    valid = jnp.arange(capacity, dtype=jnp.int32)[None] < count[:, None]
-    shard = jnp.broadcast_to(jnp.arange(shards, dtype=jnp.int32)[:, None], valid.shape)
-    order = jax.random.permutation(key, shard, axis=0, independent=True)
-    # Stable sorts put the valid shards first: in random order as sources, in their own as destinations.
-    random_valid = jnp.take_along_axis(valid, order, axis=0)
-    sources = jnp.take_along_axis(order, jnp.argsort(~random_valid, axis=0, stable=True), axis=0)
-    places = jnp.argsort(~valid, axis=0, stable=True)
-    column = jnp.arange(capacity, dtype=jnp.int32)[None]
-    source = shard.at[places, column].set(sources)
-    return jnp.where(valid, source, shard)

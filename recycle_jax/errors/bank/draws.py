@@ -4,9 +4,8 @@ Beside a slot and `AnySlot`, a draw may follow a rule, shard by shard over the `
 
     Balanced     p(entry) = 1 / (domains present * entries of its domain)                           (1)
     Prioritised  p(entry) ~ score^exponent                                                          (2)
-    OwnDomain    p(entry) = 1 / entries of the row's domain, 0 for those of other domains
 
-and with (1) and (2) every row comes with the weight that makes a mean over drawn rows the mean over entries again,
+and every row comes with the weight that makes a mean over drawn rows the mean over entries again,
 
     w = 1 / (n p),        E[w loss] = mean over entries of loss                                     (3)
 
@@ -15,7 +14,6 @@ and up to the caller). Probabilities are ratios of whole numbers, so that (3) is
 draws the same whether or not others lie on the same device.
 """
 
-import dataclasses
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -26,7 +24,7 @@ from jax import Array
 from recycle_jax.errors.bank.cells import one_cell
 from recycle_jax.errors.bank.storage import BankState
 from recycle_jax.errors.bank.tags import Tag, domain_of, read_tags, score_of, valid_cells
-from recycle_jax.typing import PRNGKey, RowInts
+from recycle_jax.typing import PRNGKey
 
 _LARGEST = 2**31 - 1
 
@@ -135,52 +133,6 @@ class Prioritised:
         entry = jnp.minimum(jnp.searchsorted(ends, place, side="right"), score.shape[0] - 1).astype(jnp.int32)
         drawn = jnp.maximum(units[entry], 1).astype(jnp.float32) * jnp.maximum(total, 1).astype(jnp.float32)
         return entry, ends[-1].astype(jnp.float32) / drawn, total
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class OwnDomain:
-    """Entries of the domain of the row that draws; see `for_rows`.
-
-    Attributes:
-        domains: how many there are.
-        domain: label of one entry.
-    """
-
-    domains: int
-    domain: Tag = domain_of
-
-    def for_rows(self, wanted: RowInts) -> "OfDomain":
-        """The rule of rows `[b]` whose own domains are `wanted`."""
-        return OfDomain(wanted=wanted, domains=self.domains, domain=self.domain)
-
-
-@struct.dataclass(kw_only=True)
-class OfDomain:
-    """For each row an entry of a given domain, uniformly; nothing is found where the row's shard has none.
-
-    Attributes:
-        wanted: int32 `[b]`, the domain of each row, clipped to those that there are.
-        domains: how many there are (static).
-        domain: label of one entry (static).
-    """
-
-    wanted: RowInts
-    domains: int = struct.field(pytree_node=False)
-    domain: Tag = struct.field(pytree_node=False, default=domain_of)
-
-    def locate(self, state: BankState, keys: Array) -> Located:
-        """See `DrawRule`."""
-        label = jnp.clip(read_tags(self.domain, state.entries, 3), 0, self.domains - 1)
-        label = _flat(jnp.where(valid_cells(state), label, self.domains))
-        wanted = jnp.clip(self.wanted, 0, self.domains - 1).reshape(keys.shape)
-        entry, found = jax.vmap(self._shard)(keys, wanted, label)
-        capacity = valid_cells(state).shape[2]
-        return Located(slot=entry // capacity, cell=entry % capacity, found=found)
-
-    def _shard(self, keys: Array, wanted: Array, label: Array) -> tuple[Array, Array]:
-        count, order, first = _by_label(label, self.domains)
-        entry = order[first[wanted] + jax.vmap(one_cell)(keys, count[wanted])]
-        return entry.astype(jnp.int32), count[wanted] > 0
 
 
 def _by_label(label: Array, labels: int) -> tuple[Array, Array, Array]:

@@ -1,4 +1,4 @@
-"""Which slot of the bank an error belongs to: by noise level, by age, or both.
+"""Which slot of the bank an error belongs to: by noise level or by age.
 
 Noise level `σ` and network time `t = 1000 σ`, with the schedule shift
 
@@ -127,26 +127,3 @@ class AgeSlots:
     def allowed(self, min_age: Array | int, max_age: Array | int) -> SlotMask:
         last = np.asarray((*self.starts[1:], 2**31 - 1)) - 1
         return (jnp.asarray(self.starts, jnp.int32) <= max_age) & (jnp.asarray(last, jnp.int32) >= min_age)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class NoiseAgeSlots:
-    """Noise level crossed with age: `slot = noise slot * windows of age + age slot`.
-
-    Attributes:
-        noise: the outer map.
-        age: the inner map.
-    """
-
-    noise: NoiseSlots
-    age: AgeSlots
-
-    @property
-    def slots(self) -> int:
-        return self.noise.slots * self.age.slots
-
-    def __call__(self, sigma: Rows, age: RowInts) -> RowInts:
-        return self.noise(sigma, age) * self.age.slots + self.age(sigma, age)
-
-    def allowed(self, min_age: Array | int, max_age: Array | int) -> SlotMask:
-        return jnp.tile(self.age.allowed(min_age, max_age), self.noise.slots)

@@ -4,10 +4,7 @@ A chain is one rollout that goes on from where the last harvest left it, so that
 generator step and not 32. Ages are per frame: a frame of the start clip has age 0, a frame made by the n-th
 step since the start has age n. A chain starts anew on real video when it reaches its own age limit (limits are
 staggered, so that the bank holds all ages at once) or when it is lost: the accept gate of the reference says so, or it
-is farther from its reference than a displacement within which the reference holds. Where chains are paced, all limits
-begin at the youngest age and follow what the generator can bear:
-
-    limit <- U(1, 2) limit    where the chain came to its limit,        limit / 2    where it was lost         (1)
+is farther from its reference than a displacement within which the reference holds.
 
 Frames that the generator keeps at the head of its context (`generators.anchored`) are real and stay: references see
 the frames behind them.
@@ -21,9 +18,10 @@ import jax.numpy as jnp
 from flax import struct
 from jax import Array
 
+from recycle_jax import rng
 from recycle_jax.batch import Batch
 from recycle_jax.errors.rollout.references import Reference, ReferenceOutput, displaced
-from recycle_jax.generators.base import Generator, anchors_of, go_on, slide
+from recycle_jax.generators.base import Generator, anchors_of, slide
 from recycle_jax.typing import Frames, Params, PyTree, RowFlags, RowInts, RowKeys, Rows, Scalar
 
 
@@ -85,7 +83,6 @@ class Harvest:
         generator: who rolls out.
         max_age: largest age of a banked frame, in steps.
         min_age: cases whose newest frame is younger are not banked.
-        paced: whether limits follow (1) of the module docstring, in place of being drawn from all ages.
         max_displacement_px: displacement in pixels. A chain is lost, too, where it is farther from the reference's
             version of it than so much displacement makes it (`errors.rollout.references.displaced`): what the reference
             does not explain asks for a jump that no context foretells, and a jump teaches no speed. None leaves that to
@@ -95,7 +92,6 @@ class Harvest:
     generator: Generator
     max_age: int = 32
     min_age: int = 1
-    paced: bool = False
     max_displacement_px: float | None = None
 
     def __post_init__(self) -> None:
@@ -115,10 +111,10 @@ class Harvest:
         return self.generator.context_frames + ahead
 
     def start(self, batch: Batch) -> Chains:
-        """Chains at age 0 on real clips, with limits spread evenly over the ages; at the youngest where paced."""
+        """Chains at age 0 on real clips, with limits spread evenly over the ages."""
         clip, b = batch.clip, batch.clip.shape[0]
-        spread = 0 if self.paced else self.max_age - self.min_age + 1
-        limit = self.min_age + (jnp.arange(b, dtype=jnp.int32) * spread) // b
+        ages = self.max_age - self.min_age + 1
+        limit = self.min_age + (jnp.arange(b, dtype=jnp.int32) * ages) // b
         return Chains(
             context=clip[:, : self.generator.context_frames],
             ages=jnp.zeros((b, self.generator.context_frames), jnp.int32),
@@ -175,14 +171,14 @@ class Harvest:
             `(chains, cases, write)`: cases of all rows and which of them are to be banked.
         """
         self._require_clips(reference, chains)
-        of_step, of_reference, of_limit = _three(keys)
-        carry = go_on(self.generator, params, chains.context, chains.condition, chains.position > 0)
+        of_step, of_reference, of_limit = rng.split_rows(keys, 3)
+        carry = self.generator.begin(params, chains.context, chains.condition)
         _, chunk = self.generator.step(params, carry, of_step, chains.condition)
         kept = anchors_of(self.generator)
         recent = chains.context[:, kept:]
         referred = reference(recent, chunk, self._recorded(reference, chains), of_reference)
         referred = self._near(referred)
-        case = self._case(chains, chunk, referred, step)
+        case = self.case(chains, chunk, referred, step)
         newest = case.ages.max(axis=1)
         write = referred.accept & (newest >= self.min_age) & (newest <= self.max_age)
         context = slide(recent, chunk) if referred.go_on is None else referred.go_on
@@ -202,28 +198,25 @@ class Harvest:
         if reference.reads_clip and there < need:
             raise ValueError(
                 f"chains were started on clips of {there} frames, but {type(reference).__name__} compares up to age "
-                f"{self.max_age}: start them on clips of {need} frames (Harvest.clip_frames), or lower oldest"
+                f"{self.max_age}: start them on clips of {need} frames (Harvest.clip_frames), or lower max_age"
             )
 
-    def _case(self, chains: Chains, chunk: Frames, referred: ReferenceOutput, step: Scalar) -> Case:
-        kept, ages = anchors_of(self.generator), self._window_ages(chains)
-        context, own = chains.context, chains.context.shape[1]
-        if referred.places is not None:
-            places = jnp.asarray((*range(kept), *(kept + place for place in referred.places)))
-            context = jnp.concatenate([context, chunk], axis=1)[:, places]
-            ages = ages[:, places]
+    def case(self, chains: Chains, chunk: Frames, referred: ReferenceOutput, step: Scalar) -> Case:
+        """What is banked of a step: the chains' contexts, their versions by the reference, and its targets."""
+        del chunk
+        kept = anchors_of(self.generator)
         return Case(
-            context=context,
+            context=chains.context,
             clean_context=jnp.concatenate([chains.context[:, :kept], referred.clean_context], axis=1),
             target=referred.target,
-            ages=ages[:, :own],
+            ages=chains.ages,
             domain=chains.domain,
             step=jnp.full_like(chains.position, step),
             score=referred.score,
             condition=chains.condition,
         )
 
-    def _window_ages(self, chains: Chains) -> Array:
+    def window_ages(self, chains: Chains) -> Array:
         """`[b, context + chunk]`: the ages of the chains' frames and of the chunk that they make now."""
         shape = (chains.position.shape[0], self.generator.chunk_frames)
         return jnp.concatenate([chains.ages, jnp.broadcast_to(chains.position[:, None] + 1, shape)], axis=1)
@@ -238,7 +231,7 @@ class Harvest:
 
     def _move(self, chains: Chains, fresh: Chains, context: Frames, accept: RowFlags, keys: RowKeys) -> Chains:
         position, kept = chains.position + 1, anchors_of(self.generator)
-        recent = self._window_ages(chains)[:, kept + self.generator.chunk_frames :]
+        recent = self.window_ages(chains)[:, kept + self.generator.chunk_frames :]
         moved = dataclasses.replace(
             chains,
             context=context,
@@ -247,23 +240,12 @@ class Harvest:
             lost=chains.lost + jnp.logical_not(accept).astype(jnp.int32),
         )
         over = jnp.logical_not(accept) | (position > chains.limit)
-        limit = self._paced(keys, chains.limit, accept) if self.paced else self._limits(keys)
-        restart = dataclasses.replace(fresh, limit=limit, lost=moved.lost)
+        restart = dataclasses.replace(fresh, limit=self._limits(keys), lost=moved.lost)
         return jax.tree.map(lambda a, b: _rows(over, a, b), restart, moved)
 
     def _limits(self, keys: RowKeys) -> RowInts:
         draw = lambda key: jax.random.randint(key, (), self.min_age, self.max_age + 1)  # noqa: E731
         return jax.vmap(draw)(keys)
-
-    def _paced(self, keys: RowKeys, limit: RowInts, accept: RowFlags) -> RowInts:
-        """Equation (1), of whole steps between the youngest and the oldest age."""
-        longer = jax.vmap(lambda key, most: jax.random.randint(key, (), most, 2 * most + 1))(keys, limit)
-        return jnp.clip(jnp.where(accept, longer, limit // 2), self.min_age, self.max_age)
-
-
-def _three(keys: RowKeys) -> tuple[RowKeys, RowKeys, RowKeys]:
-    split = jax.vmap(lambda key: jax.random.split(key, 3))(keys)
-    return split[:, 0], split[:, 1], split[:, 2]
 
 
 def _rows(flag: RowFlags, yes: PyTree, no: PyTree) -> PyTree:

@@ -5,12 +5,7 @@ same place, and answers with a target, its own version of the context and whethe
 
     recorded    the clip's own next frames. Blames the generator for every displacement.
     registered  the same, moved onto the rollout (`recycle_jax.errors.rollout.registered`): blames it for none.
-    projected   the nearest valid frames to what was generated.
     continued   a simulator run on from the state decoded from the context; meant as the upper bound, needs a simulator.
-    denoised    a window denoiser trained on real video, applied to [context, chunk]: a learned projection of the
-                whole window onto real motion, so that its last frames continue its first. Needs no simulator.
-    retrieved   the real window nearest to the context, moved onto it (`recycle_jax.errors.retrieved`). Needs a library.
-    backward    the rollout's own past, played backwards (`recycle_jax.errors.rollout.backward`). Needs nothing at all.
 """
 
 import dataclasses
@@ -21,9 +16,8 @@ import jax.numpy as jnp
 from flax import struct
 from jax import Array
 
-from recycle_jax import rng
 from recycle_jax.generators.base import mean_square
-from recycle_jax.typing import Frames, Params, RowFlags, RowKeys, Rows
+from recycle_jax.typing import Frames, RowFlags, RowKeys, Rows
 
 
 @struct.dataclass(kw_only=True)
@@ -36,8 +30,6 @@ class ReferenceOutput:
         accept: `[b]` False where the chain is lost: the case is not banked and the chain starts anew.
         score: `[b]` distance between context and clean context.
         go_on: `[b, context, h, w, c]` the chain's next context, None for its own frames.
-        places: frames of the window of context and chunk that make the case's context, in order (static); None for
-            the context as it is.
     """
 
     target: Frames
@@ -45,7 +37,6 @@ class ReferenceOutput:
     accept: RowFlags
     score: Rows
     go_on: Frames | None = None
-    places: tuple[int, ...] | None = struct.field(pytree_node=False, default=None)
 
 
 @runtime_checkable
@@ -127,32 +118,6 @@ class Recorded:
 
 
 @struct.dataclass(kw_only=True)
-class Projected:
-    """The nearest valid frames to context and chunk.
-
-    Attributes:
-        project: `[b, t, h, w, c] -> [b, t, h, w, c]`, every frame replaced by the nearest valid one.
-        gate: which cases are kept.
-    """
-
-    project: Callable[[Frames], Frames] = struct.field(pytree_node=False)
-    gate: Gate = struct.field(pytree_node=False, default=Gate())
-
-    @property
-    def reads_clip(self) -> bool:
-        """Needs no recorded future."""
-        return False
-
-    def __call__(self, context: Frames, chunk: Frames, recorded: Frames, keys: RowKeys) -> ReferenceOutput:
-        """Projects frame by frame."""
-        del recorded, keys
-        n = context.shape[1]
-        window = self.project(jnp.concatenate([context, chunk], axis=1))
-        accept, score = self.gate(context, window[:, :n])
-        return ReferenceOutput(target=window[:, n:], clean_context=window[:, :n], accept=accept, score=score)
-
-
-@struct.dataclass(kw_only=True)
 class Continued:
     """A simulator run on from the decoded state.
 
@@ -179,40 +144,3 @@ class Continued:
         return ReferenceOutput(
             target=target, clean_context=clean, accept=accept & (confidence >= self.confidence), score=score
         )
-
-
-@struct.dataclass(kw_only=True)
-class Denoised:
-    """A window denoiser applied to what was generated.
-
-    Attributes:
-        params: of the denoiser (the only leaves).
-        denoise: `(params, window [b, context + chunk, h, w, c], level [b]) -> window`.
-        levels: white noise of the first standard deviation is added, so that what the denoiser removes is noise
-            of a strength that it knows, with the rollout's errors drowned in it; the others are the stations of
-            a deterministic way down (DDIM, arXiv 2010.02502, equation 12). One level gives the mean of all clean
-            windows that fit, which is too dim where they differ; more stations give one of them.
-        gate: which cases are kept.
-    """
-
-    params: Params
-    denoise: Callable[[Params, Frames, Rows], Frames] = struct.field(pytree_node=False)
-    levels: tuple[float, ...] = struct.field(pytree_node=False, default=(0.3,))
-    gate: Gate = struct.field(pytree_node=False, default=Gate())
-
-    @property
-    def reads_clip(self) -> bool:
-        """Needs no recorded future."""
-        return False
-
-    def __call__(self, context: Frames, chunk: Frames, recorded: Frames, keys: RowKeys) -> ReferenceOutput:
-        """Adds noise and denoises the window of context and chunk."""
-        del recorded
-        n = context.shape[1]
-        window = jnp.concatenate([context, chunk], axis=1)
-        noisy = window + self.levels[0] * rng.normal_rows(keys, window.shape[1:])
-        for level, lower in zip(self.levels, (*self.levels[1:], 0.0), strict=True):
-            clean = self.denoise(self.params, noisy, jnp.full(window.shape[0], level, window.dtype))
-            noisy = clean + (lower / level) * (noisy - clean)
-        accept, score = self.gate(context, clean[:, :n])
-        return ReferenceOutput(target=clean[:, n:], clean_context=clean[:, :n], accept=accept, score=score)

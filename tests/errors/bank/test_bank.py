@@ -29,7 +29,6 @@ def scaled_error_of(entry):
 
 insert = jax.jit(ErrorBank.insert, static_argnums=0)
 draw = jax.jit(ErrorBank.draw, static_argnums=0)
-mix = jax.jit(ErrorBank.mix, static_argnums=0)
 
 
 def entries_numbered(ids):
@@ -245,31 +244,6 @@ def test_of_rows_that_choose_one_cell_the_last_gets_it():
     assert state.inserted[0] == 4
 
 
-@hypothesis.given(st.lists(st.lists(st.integers(0, CAPACITY), min_size=3, max_size=3), min_size=4, max_size=4))
-def test_mix_keeps_every_entry_in_its_slot_and_all_counts(counts):
-    bank = ErrorBank(shards=4, slots=SLOTS, capacity=CAPACITY, replacement=Ring(key=error_of))
-    state, _ = filled(bank, counts)
-    mixed = mix(bank, state, jax.random.key(8))
-    for name in ("count", "cursor", "inserted"):
-        np.testing.assert_array_equal(getattr(mixed, name), getattr(state, name))
-    for slot in range(SLOTS):
-        np.testing.assert_array_equal(
-            np.sort(mixed.entries["id"][:, slot], None), np.sort(state.entries["id"][:, slot], None)
-        )
-    ids = np.asarray(mixed.entries["id"]).astype(np.float32)
-    np.testing.assert_array_equal(mixed.entries["error"], np.stack([ids, -ids], -1))
-    np.testing.assert_array_equal(mixed.norms, 2 * ids**2)
-    np.testing.assert_array_equal(ids > 0, np.arange(CAPACITY) < np.asarray(mixed.count)[..., None])
-
-
-def test_mix_moves_entries_between_shards():
-    bank = ErrorBank(shards=4, capacity=64)
-    state, _ = filled(bank, [[64]] * 4)
-    mixed = mix(bank, state, jax.random.key(9))
-    stayed = (mixed.entries["id"] == state.entries["id"]).mean()
-    assert 0.12 < stayed < 0.4, f"{stayed} of the entries stayed, a quarter expected"
-
-
 def test_stats_name_what_a_watch_needs():
     bank = ErrorBank(shards=2, slots=3, capacity=4, replacement=Ring(key=error_of))
     state, places = filled(bank, [[1, 0, 4], [3, 0, 0]])
@@ -363,5 +337,3 @@ def test_rows_that_do_not_fit_are_refused_with_a_remedy():
         BANK.insert(state, {**rows, "id": rows["error"][:, 0]}, slot[:6], write[:6])
     with pytest.raises(ValueError, match="allowed"):
         BANK.draw(state, jax.random.split(jax.random.key(0), 6), AnySlot(allowed=jnp.ones(2, bool)))
-    with pytest.raises(ValueError, match="whole bank"):
-        BANK.mix(jax.tree.map(lambda leaf: leaf[:1], state), jax.random.key(0))

@@ -22,19 +22,27 @@ def residual_of(entry):
     return entry["residual"]
 
 
+TRACKED = dataclasses.replace(BANK, replacement=Nearest(key=residual_of))
+
+
+def bytes_of(tree):
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
 @pytest.fixture(scope="module")
 def mesh():
     return sharding.make_mesh(jax.devices()[:1])
 
 
-def test_bytes_are_those_of_the_allocated_arrays(mesh):
-    assert capacity.entry_bytes(BANK, ENTRY) == 4 * 8 * 2 + 4
-    tracked = dataclasses.replace(BANK, replacement=Nearest(key=residual_of))
-    assert capacity.entry_bytes(tracked, ENTRY) == 4 * 8 * 2 + 4 + 4
-    for bank in (BANK, tracked):
-        state = capacity.allocate(bank, ENTRY, mesh)
-        assert capacity.bank_bytes(bank, ENTRY) == sum(leaf.nbytes for leaf in jax.tree.leaves(state))
-        assert not any(leaf.any() for leaf in jax.tree.leaves(state))
+@pytest.mark.parametrize(("bank", "entry"), [(BANK, 68), (TRACKED, 72)])
+def test_bytes_are_those_of_the_allocated_arrays(bank, entry, mesh):
+    """A budget of all arrays twice is enough, and one byte less is not."""
+    state = capacity.allocate(bank, ENTRY, mesh)
+    assert not any(leaf.any() for leaf in jax.tree.leaves(state))
+    whole = capacity.Budget(bytes_per_device=2 * bytes_of(state))
+    capacity.check(bank, ENTRY, mesh, whole)
+    with pytest.raises(MemoryError, match=f"10 entries of {entry} bytes.*use capacity=9"):
+        capacity.check(bank, ENTRY, mesh, dataclasses.replace(whole, bytes_per_device=whole.bytes_per_device - 1))
 
 
 def test_the_capacity_that_the_error_names_fits_and_one_more_does_not(mesh):
@@ -44,7 +52,6 @@ def test_the_capacity_that_the_error_names_fits_and_one_more_does_not(mesh):
     assert "7.595 KiB" in str(error.value)
     capacity.check(dataclasses.replace(BANK, capacity=9), ENTRY, mesh, budget)
     capacity.check(BANK, ENTRY, mesh, dataclasses.replace(budget, copies=1))
-    assert capacity.largest_capacity(BANK, ENTRY, mesh, budget) == 9
 
 
 def test_nothing_is_allocated_when_it_does_not_fit(mesh):
@@ -58,10 +65,10 @@ def test_nothing_is_allocated_when_it_does_not_fit(mesh):
 def test_banks_in_a_policys_memory_are_checked_beside_each_other(mesh):
     """Two banks, and room for one of them and another of seven in place of ten entries a slot."""
     shapes = jax.eval_shape(lambda: BANK.init(ENTRY))
-    alone = capacity.Budget(bytes_per_device=2 * capacity.bank_bytes(BANK, ENTRY))
+    alone = capacity.Budget(bytes_per_device=2 * bytes_of(shapes))
     capacity.check_memory(shapes, mesh, alone)
     capacity.check_memory({"updates": jax.ShapeDtypeStruct((2,), jnp.int32)}, mesh, capacity.Budget(bytes_per_device=0))
-    room = alone.bytes_per_device * 2 - 2 * 3 * 6 * capacity.entry_bytes(BANK, ENTRY)
+    room = alone.bytes_per_device * 2 - 2 * 3 * 6 * 68
     with pytest.raises(MemoryError, match=r"capacity=10 needs .* are free: use capacity=7 a slot of a shard"):
         capacity.check_memory((None, {"a": shapes, "b": shapes}), mesh, capacity.Budget(bytes_per_device=room))
     smaller = jax.eval_shape(lambda: dataclasses.replace(BANK, capacity=7).init(ENTRY))
@@ -84,14 +91,6 @@ def test_a_container_limits_the_ram(tmp_path):
     assert capacity._free_ram(tmp_path / "meminfo", tmp_path) == 2000500
     (tmp_path / "memory.max").write_text("max\n")
     assert capacity._free_ram(tmp_path / "meminfo", tmp_path) == 4000 * 1024
-
-
-def test_entries_are_dealt_evenly_or_refused_with_the_nearest_numbers():
-    assert capacity.capacity_for(2400, shards=8, slots=3) == 100
-    with pytest.raises(ValueError, match="use 2400 or 2424 entries"):
-        capacity.capacity_for(2404, shards=8, slots=3)
-    with pytest.raises(ValueError, match="use 24 entries"):
-        capacity.capacity_for(5, shards=8, slots=3)
 
 
 def test_an_impossible_budget_is_refused():

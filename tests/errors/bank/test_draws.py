@@ -11,7 +11,7 @@ import pytest
 from flax import struct
 
 from recycle_jax.errors.bank.bank import ErrorBank
-from recycle_jax.errors.bank.draws import Balanced, DrawRule, OwnDomain, Prioritised
+from recycle_jax.errors.bank.draws import Balanced, DrawRule, Prioritised
 
 CAPACITY, SLOTS, ROWS = 8, 2, 6000
 BANK = ErrorBank(slots=SLOTS, capacity=CAPACITY)
@@ -74,23 +74,6 @@ def test_each_domain_present_is_drawn_as_often_as_another():
 def test_a_domain_out_of_range_counts_as_the_nearest():
     shares, _ = seen(bank_with([-5, 0, 7], np.ones(3)), Balanced(domains=2), 3)
     assert_drawn(shares, [0.25, 0.25, 0.5])
-
-
-def test_a_row_gets_entries_of_its_own_domain():
-    domains = np.array([0, 0, 0, 2, 2, 1, 0, 2, 0, 1])  # over both slots
-    wanted = np.arange(ROWS) % 3
-    drawn = draw(bank_with(domains, np.ones(10)), KEYS, OwnDomain(domains=3).for_rows(jnp.asarray(wanted, jnp.int32)))
-    entry = np.asarray(drawn.entries.frames[:, 0, 0], np.int32)
-    np.testing.assert_array_equal(domains[entry], wanted)
-    assert drawn.found.all() and drawn.weight is None
-    for domain in range(3):
-        ours = np.bincount(entry[wanted == domain], minlength=10) / np.sum(wanted == domain)
-        assert_drawn(ours / 2, (domains == domain) / np.sum(domains == domain) / 2)
-
-
-def test_a_row_whose_domain_has_no_entries_finds_none():
-    rule = OwnDomain(domains=2).for_rows(jnp.arange(ROWS, dtype=jnp.int32) % 2)
-    np.testing.assert_array_equal(draw(bank_with([1, 1], np.ones(2)), KEYS, rule).found, np.arange(ROWS) % 2 == 1)
 
 
 @pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0, 2.0])

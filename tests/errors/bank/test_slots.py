@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from recycle_jax.errors.bank.slots import AgeSlots, NoiseAgeSlots, NoiseSlots, OneSlot
+from recycle_jax.errors.bank.slots import AgeSlots, NoiseSlots, OneSlot
 
 
 def shifted(sigma, shift):
@@ -45,16 +45,6 @@ def test_allowed_slots_are_those_that_may_hold_an_age_of_the_window(min_age, mor
     inside = np.unique(slots[min_age : min_age + more + 1])
     mask = ages.allowed(min_age, jnp.asarray(min_age + more))
     np.testing.assert_array_equal(np.flatnonzero(mask), inside)
-
-
-def test_noise_crossed_with_age_is_a_pair():
-    both = NoiseAgeSlots(noise=NoiseSlots(steps=6, shift=2.0), age=AgeSlots(starts=(1, 5)))
-    sigma, age = jnp.linspace(0, 1, 12), jnp.arange(1, 13)
-    slot = both(sigma, age)
-    assert both.slots == 12
-    np.testing.assert_array_equal(slot // 2, both.noise(sigma, age))
-    np.testing.assert_array_equal(slot % 2, both.age(sigma, age))
-    assert both.allowed(6, 7)[slot].tolist() == (age >= 5).tolist()
 
 
 def test_maps_without_age_allow_every_slot():

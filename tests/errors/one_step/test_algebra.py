@@ -39,7 +39,7 @@ def test_one_residual_gives_the_errors_of_both_ends(seed, sigma, target):
         _, _, x, v, asked, sigmas = injected_pass(seed, sigma, target)
         data, noise = data_error(v - asked, sigmas), noise_error(v - asked, sigmas)
         np.testing.assert_allclose(data, fm.data_end(x, v, sigmas) - fm.data_end(x, asked, sigmas), atol=1e-11)
-        ends = fm.noise_end(x, v, sigmas) - fm.noise_end(x, asked, sigmas)
+        ends = (1.0 - fm.over_frames(sigmas)) * (v - asked)  # of the noise ends x + (1 - sigma) v
         np.testing.assert_allclose(noise, ends, atol=1e-9)
         np.testing.assert_allclose(noise - data, v - asked, atol=1e-9)
 

@@ -90,22 +90,6 @@ def test_limits_are_staggered_from_the_start_and_drawn_anew():
     assert np.any(limits[-1] != limits[0])
 
 
-def test_paced_chains_reach_the_oldest_age_where_the_generator_bears_it():
-    paced = Harvest(generator=brightening(0.01), max_age=8, paced=True)
-    limits = np.stack([chains.limit for chains, _, _ in harvested(paced, 80)])
-    np.testing.assert_array_equal(limits[0], 1)
-    assert np.all(limits[-1] >= 4) and limits.max() == 8
-    assert np.all((limits[1:] <= 2 * limits[:-1]) & (limits[1:] >= limits[:-1])), "never more than twice as far at once"
-
-
-def test_paced_chains_stay_young_where_it_does_not():
-    """Errors of 0.1 a step pass a gate of 0.25 rms to age 2; longer chains are lost and go half as far next."""
-    paced = Harvest(generator=brightening(0.11, context_frames=1), max_age=8, paced=True)
-    strict = Recorded(gate=Gate(distance=0.25**2, mass=1e9))
-    limits = np.stack([chains.limit for chains, _, _ in harvested(paced, 80, strict)])
-    assert limits.max() <= 4 and limits[20:].mean() < 3.5
-
-
 def test_a_chain_past_its_limit_starts_on_a_fresh_clip():
     harvest = Harvest(generator=brightening(0.02), max_age=3)
     chains = [c for c, _, _ in harvested(harvest, 6)]

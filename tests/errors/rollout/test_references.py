@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from recycle_jax.errors.rollout.references import Continued, Denoised, Gate, Projected, Recorded, brightness
+from recycle_jax.errors.rollout.references import Continued, Gate, Recorded, brightness
 
 pytestmark = pytest.mark.fast
 
@@ -44,14 +44,6 @@ def test_recorded_answers_with_the_clip():
     assert Recorded().reads_clip
 
 
-def test_projected_answers_with_the_nearest_valid_frames():
-    reference = Projected(project=jnp.round)
-    referred = reference(flat([0.1, -0.1, 0.4], 2), flat([0.9, 0.2, 0.3], 1), None, KEYS)
-    np.testing.assert_array_equal(referred.target[:, 0, 0, 0, 0], [1.0, 0.0, 0.0])
-    np.testing.assert_array_equal(referred.clean_context, jnp.zeros((3, 2, 4, 4, 1)))
-    np.testing.assert_array_equal(referred.accept, [True, True, False])
-
-
 def test_continued_needs_a_confident_decoder():
     def decode_and_run(context, keys):
         return context, context[:, -1:] + 0.1, jnp.asarray([0.9, 0.4, 0.5])
@@ -59,43 +51,3 @@ def test_continued_needs_a_confident_decoder():
     referred = Continued(decode_and_run=decode_and_run)(flat([0.0, 0.1, 0.2], 2), None, None, KEYS)
     np.testing.assert_array_equal(referred.accept, [True, False, True])
     np.testing.assert_allclose(referred.target[:, 0, 0, 0, 0], [0.1, 0.2, 0.3], rtol=1e-6)
-
-
-def test_denoised_hands_the_denoiser_a_noised_window():
-    context, chunk = flat([0.0, 0.1, -0.2], 2), flat([0.3, 0.3, 0.3], 1)
-    identity = lambda params, window, level: window  # noqa: E731
-    plain = Denoised(params={}, denoise=identity, levels=(1e-6,))(context, chunk, None, KEYS)
-    np.testing.assert_allclose(plain.target, chunk, atol=1e-5)
-    np.testing.assert_allclose(plain.clean_context, context, atol=1e-5)
-    assert np.all(plain.accept) and np.all(plain.score < 1e-10)
-    noised = Denoised(params={}, denoise=identity, levels=(0.15,))(context, chunk, None, KEYS)
-    assert np.std(noised.target - chunk) == pytest.approx(0.15, rel=0.3)
-
-
-@pytest.mark.parametrize("levels", [(0.3,), (0.3, 0.1)])
-def test_a_denoiser_is_told_its_level_at_every_station(levels):
-    context, chunk = flat([0.0, 0.1, -0.2], 2), flat([0.3, 0.3, 0.3], 1)
-    told = Denoised(params={}, denoise=lambda p, w, level: 0.0 * w + level[:, None, None, None, None], levels=levels)
-    np.testing.assert_allclose(told(context, chunk, None, KEYS).target, levels[-1], rtol=1e-6)
-
-
-def test_stations_keep_the_share_of_the_noise_that_is_left():
-    """Where a denoiser finds grey, a third of the noise is left for a station at a third of the level."""
-    context, chunk = flat([0.0] * 3, 2), flat([0.0] * 3, 1)
-    seen = []
-
-    def denoise(params, window, level):
-        seen.append(float(np.std(window)))
-        return 0.0 * window
-
-    Denoised(params={}, denoise=denoise, levels=(0.3, 0.1))(context, chunk, None, KEYS)
-    assert seen[1] == pytest.approx(seen[0] / 3, rel=1e-4)
-
-
-def test_a_denoiser_may_change_without_compiling_again():
-    scale = lambda params, window, level: params["scale"] * window  # noqa: E731
-    run = jax.jit(lambda reference, context, chunk: reference(context, chunk, None, KEYS).target)
-    for factor in (0.5, 0.25):
-        reference = Denoised(params={"scale": jnp.float32(factor)}, denoise=scale, levels=(1e-6,))
-        np.testing.assert_allclose(run(reference, flat([1.0] * 3, 2), flat([1.0] * 3, 1)), factor, atol=1e-5)
-    assert run._cache_size() == 1

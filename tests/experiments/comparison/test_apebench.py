@@ -17,8 +17,8 @@ from experiments.comparison.apebench import Config
 from experiments.comparison.apebench_net import conv_net, frame_network, to_fields, to_frames
 from experiments.comparison.apebench_ours import Recipe, keeps_its_mean, train_ours
 from experiments.comparison.apebench_suite import Setting, Task, judge, suite_network, suite_rollout, train_by_suite
+from experiments.comparison.baselines.relay import Relay
 from experiments.comparison.runner import Share
-from recycle_jax.histories.relay import Relay
 from recycle_jax.io.workdir import open_workdir
 from recycle_jax.models.base import parameter_count
 from recycle_jax.training.loop import Observer

@@ -1,6 +1,6 @@
 """Every run of a method is listed under its own seed, and a run that fails is counted."""
 
-from experiments.comparison.by_seed import by_seed_grid, kept_by_seed
+from experiments.comparison.by_seed import by_seed_grid, survival_by_seed
 
 
 def cell(method, seed, exits, *, world="balls", frames=16):
@@ -26,7 +26,7 @@ def fields(grid, method=0):
 
 def test_shares_are_of_rollouts_that_reach_the_last_frame():
     cells = [cell("ours", 2, [16, 16, 8, 16]), cell("ours", 0, [16, 16, 16, 16])]
-    assert kept_by_seed(cells) == {0: 1.0, 2: 0.75}
+    assert survival_by_seed(cells) == {0: 1.0, 2: 0.75}
 
 
 def test_runs_are_counted_over_places_and_half_lost_is_failed():

@@ -12,7 +12,6 @@ from experiments.comparison.cell_store import (
     known_of_curves,
     publish,
     seeds_there,
-    settings_taken_over,
     take_over,
 )
 from recycle_jax.drift.bands import Bands
@@ -91,7 +90,6 @@ def test_every_cell_finds_its_place(published, workdir):
         assert (found["preset"], found["device"]) == ("small", "4 x abacus"), (
             "a cell says who made it, wherever it goes"
         )
-    assert settings_taken_over(workdir) == {"ours": "ours=loose"}
 
 
 def test_cells_of_other_settings_are_not_taken_over(tmp_path):
@@ -159,7 +157,6 @@ def test_other_bands_and_presets_are_refused(published, workdir):
 def test_without_anything_taken_over_nothing_changes(workdir):
     cells = [cell(0)]
     assert known_of_curves(workdir, cells, {"balls": BANDS}) == {}
-    assert settings_taken_over(workdir) == {}
 
 
 def test_seeds_of_a_workdir_are_found_whoever_asked_for_them(tmp_path):

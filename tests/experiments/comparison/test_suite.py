@@ -1,41 +1,42 @@
 """The comparison's own rules: which settings go on, what is counted, what is refused."""
 
 import dataclasses
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from experiments.comparison.baselines.relay import Relay
 from experiments.comparison.builders import (
-    FAST,
-    RELAYED,
-    as_it_is,
-    at_rate,
-    cold,
-    early,
+    SLOW,
+    at_temperature,
+    by_recipe,
     flows_only,
-    in_recipe,
-    recycling_at,
+    from_half_of_b,
+    ours,
+    with_learning_rate,
 )
+from experiments.comparison.cell_store import cell_path
 from experiments.comparison.domains import CROWDED, STOCHASTIC, WORLDS, things_in
 from experiments.comparison.evaluation import Judging
 from experiments.comparison.method import Method, registered
-from experiments.comparison.methods import ABLATIONS, REMEDIES, RIVALS, family_of
+from experiments.comparison.methods import RELAY, SCREENED, TABLE
 from experiments.comparison.phases import Job, beginning_at
 from experiments.comparison.runner import Share
-from experiments.comparison.suite import COMPARED, Config, _arenas, final_table, smoke, trials
+from experiments.comparison.suite import COMPARED, Config, _tasks, retired_cells, smoke
 from experiments.comparison.task import Budget, Trained
-from recycle_jax.generators.base import own_level_of
 from recycle_jax.generators.predictor import Predictor
-from recycle_jax.generators.provenance import Provenance
 from recycle_jax.generators.rectified_flow import RectifiedFlow
 from recycle_jax.histories.clean import TeacherForcing
 from recycle_jax.histories.pushforward import Pushforward
 from recycle_jax.histories.recipe import recycle
-from recycle_jax.histories.relay import Relay
+from recycle_jax.io.workdir import open_workdir
+from recycle_jax.io.writers import write_json
 from recycle_jax.models.base import Network
 from recycle_jax.training.cost import Cost
 
-SEEDS = (100, 101)
+RESULTS = Path(__file__).parents[3] / "experiments" / "results"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,22 +46,10 @@ class Place:
     generator: Any = None
     choices: Any = None
     recycling: Any = None
-    grows: bool = False
-    selection: Any = None
     budget: Any = None
 
 
 PLACES = (Place("balls", "predictor"), Place("balls", "flow"))
-
-
-def test_a_setting_that_shares_its_twins_cells_runs_in_their_places_too():
-    final = final_table(Config(), {"noise": "noise=0.05,cooled"})["noise"]
-    assert final.refuses(PLACES[0]) == "" and final.setting == "noise=0.05,cooled"
-
-
-def test_twins_are_screened_too():
-    screened = {name for name in REMEDIES if dict(trials(Config()))[family_of(name)] > 1}
-    assert all(REMEDIES[name].twin in screened for name in screened if REMEDIES[name].twin)
 
 
 def test_what_is_taken_apart_is_the_chosen_recipe():
@@ -77,18 +66,16 @@ def test_what_is_taken_apart_is_the_chosen_recipe():
     )
     seen = []
     spy = Method(run=lambda job: seen.append(job.task) or Trained(params={}, cost=Cost()))
-    trained = in_recipe(spy, begins=1.0, temperature=0.5).run(job)
+    trained = by_recipe(spy, SLOW, begins=1.0, temperature=0.5).run(job)
     assert (seen[0].choices.velocity_damping, seen[0].choices.flow_velocity_damping) == (None, None)
     assert seen[0].generator == trained.generator == dataclasses.replace(flow, temperature=0.5)
-    in_recipe(spy, begins=1.0, temperature=0.5, own_level=0.25).run(job)
-    assert seen[1].generator == Provenance(inner=dataclasses.replace(flow, temperature=0.5), own_level=0.25)
-    assert in_recipe(Method(run=spy.run, refuses=flows_only)).refuses(PLACES[0])
-    assert {"cooled", "noise", "stale", "b_plus"} <= COMPARED
+    assert by_recipe(Method(run=spy.run, refuses=flows_only)).refuses(PLACES[0])
+    assert {"noise", "stale", "b_plus", "relay_early:fast"} <= COMPARED
     assert not {"ours", "real", "copy_last", "dagger", "recycle_continued"} & COMPARED
 
 
 def test_the_chosen_setting_is_the_recipe_with_its_defaults():
-    """What `as_it_is` makes of an arena is `histories.recycle()` and nothing else, its rate included."""
+    """What `ours` makes of a task is `histories.recycle()` and nothing else, its rate included."""
     network = Network(init=lambda key: {}, apply=None)
     seen, usual = [], recycle()
     spy = Method(run=lambda job: seen.append(job.task) or Trained(params={}, cost=Cost()))
@@ -100,11 +87,10 @@ def test_the_chosen_setting_is_the_recipe_with_its_defaults():
         place = Place("balls", kind, budget=config.budget, **shared)
         none = {"start": lambda: None, "base_of": None, "base_after": lambda *_, **rate: None}
         job = Job(task=place, seed=0, observing=None, **none)
-        as_it_is(spy, begins=1.0, temperature=usual.temperature).run(job)
+        ours(spy, begins=1.0, temperature=usual.temperature).run(job)
         assert seen[-1].recycling == usual.recycling and registered(seen[-1]) == usual.reference
         rates = {"base_rate": usual.learning_rate, "tune_rate": usual.learning_rate}
         assert seen[-1].budget == dataclasses.replace(config.budget, **rates)
-        assert own_level_of(seen[-1].generator) == usual.own_level == 0.0
 
 
 def test_a_remedy_that_begins_early_costs_the_same():
@@ -128,7 +114,8 @@ def test_a_remedy_that_begins_early_costs_the_same():
     assert beginning_at(job, 1.0) is job, "the whole B is there already"
     seen = []
     spy = Method(run=lambda job: seen.append(job) or Trained(params={}, cost=Cost()))
-    early(cold(spy)).run(dataclasses.replace(job, task=dataclasses.replace(place, generator="a predictor")))
+    job = dataclasses.replace(job, task=dataclasses.replace(place, generator="a predictor"))
+    from_half_of_b(at_temperature(spy, 0.0)).run(job)
     assert seen[-1].base is trained and seen[-1].task.budget == begun.task.budget
     assert seen[-1].task.generator == "a predictor", "which draws nothing anyway"
 
@@ -140,18 +127,14 @@ def test_a_remedy_at_another_rate_differs_in_nothing_else():
     job = Job(task=place, start=lambda: "slow", seed=0, observing=None, base_of=None, base_after=after)
     seen = []
     spy = Method(run=lambda job: seen.append(job) or Trained(params={}, cost=Cost()), refuses=flows_only, setting="x")
-    faster, later = at_rate(spy), recycling_at(spy)
+    rate = recycle().learning_rate
+    faster = with_learning_rate(spy)
     faster.run(job)
-    budget = dataclasses.replace(place.budget, base_rate=FAST, tune_rate=FAST)
+    budget = dataclasses.replace(place.budget, base_rate=rate, tune_rate=rate)
     assert seen[0].task == dataclasses.replace(place, budget=budget) and asked == []
-    assert seen[0].base is None and asked == [(1000, TeacherForcing(), {"rate": FAST})]
-    assert beginning_at(seen[0], 0.5).base is None and asked[1:] == [(500, TeacherForcing(), {"rate": FAST})]
-    same = {"task": place, "start": job.start, "base_after": after}
-    assert vars(dataclasses.replace(seen[0], **same)) == vars(job)
-    later.run(job)
-    assert seen[1].task.budget == dataclasses.replace(place.budget, tune_rate=FAST) and seen[1].base == "slow"
-    assert dataclasses.replace(faster, run=spy.run) == dataclasses.replace(later, run=spy.run) == spy
-    assert {"b_plus:fast", "relay_early:fast"} <= COMPARED
+    assert seen[0].base is None and asked == [(1000, TeacherForcing(), {"rate": rate})]
+    assert beginning_at(seen[0], 0.5).base is None and asked[1:] == [(500, TeacherForcing(), {"rate": rate})]
+    assert dataclasses.replace(faster, run=spy.run) == spy
 
 
 def test_a_relay_takes_the_place_of_b():
@@ -176,24 +159,23 @@ def test_a_relay_takes_the_place_of_b():
         base_after=lambda updates, policy: asked.append((updates, policy)) or Trained(params={}, cost=Cost()),
     )
     spy = Method(run=lambda job: job.base)
-    in_recipe(spy, temperature=0.0).run(job)
-    assert asked == [(500, RELAYED.first)] and asked[0][1] == Relay(max_age=8, capacity=2048)
+    by_recipe(spy, SLOW, first=RELAY, temperature=0.0).run(job)
+    assert asked == [(500, Relay(max_age=8, capacity=2048))]
     with pytest.raises(ValueError, match="Pushforward costs 1.33 of teacher forcing's"):
         beginning_at(job, 0.5, Pushforward(steps=1))
 
 
-def test_every_family_is_tuned_alike():
-    counts = dict(trials(Config()))
-    assert {counts[family_of(name)] for name in RIVALS} <= {1, 2, 3, 4, 5}
-    assert (counts["ours"], counts["pushforward"]) == (27, 5), "more than four are shown as what they are"
-    assert all(counts[name] == 1 for name in ABLATIONS), "ablations are shown, not chosen from"
+def test_settings_and_trials_are_those_of_the_published_results():
+    settings = json.loads((RESULTS / "compare.json").read_text())["settings"]
+    assert {name: method.setting for name, method in TABLE.items() if method.setting} == settings
+    assert set(SCREENED) == set(settings)
 
 
-def test_what_has_one_setting_is_in_the_final_without_a_choice():
-    table = final_table(Config(), {"noise": "noise=0.1"})
-    assert table["noise"].run is REMEDIES["noise=0.1"].run and table["svi_shot"].run is REMEDIES["svi_shot"].run
-    assert table["noise"].setting == "noise=0.1", "cells say which setting their family had"
-    assert "pushforward" not in table, "not chosen yet"
+def test_cells_of_methods_that_are_no_longer_run_stay(tmp_path):
+    workdir = open_workdir(tmp_path, {})
+    for method in ("ours", "ours:told", "b+0.1"):
+        write_json(cell_path(workdir, "balls", "flow", method, 0), {"method": method})
+    assert [cell["method"] for cell in retired_cells(workdir, TABLE)] == ["ours:told"]
 
 
 def test_unknown_names_are_answered_with_the_nearest():
@@ -201,11 +183,11 @@ def test_unknown_names_are_answered_with_the_nearest():
         Config(methods=("pushforwrd",))
     with pytest.raises(ValueError, match=r"unknown worlds \['bals'\]: there are balls"):
         Config(worlds=("bals",))
-    assert "ours=braked" in smoke().config.methods
+    assert "ours" in smoke().config.methods
 
 
 def test_predictors_are_spared_worlds_of_chance():
-    places = [make() for make in _arenas(Config(), Judging(max_frames=16, rollouts=4))]
+    places = [make() for make in _tasks(Config(), Judging(max_frames=16, rollouts=4))]
     kinds = {name: [p.kind for p in places if p.world == name] for name in (*WORLDS, *STOCHASTIC, *CROWDED)}
     assert all(kinds[name] == ["predictor", "flow"] for name in (*WORLDS, *CROWDED))
     assert [things_in(world) for world in (*WORLDS.values(), *CROWDED.values())] == [1, 1, 1, 1, 2, 2]
@@ -215,7 +197,7 @@ def test_predictors_are_spared_worlds_of_chance():
 
 
 def test_a_share_takes_what_is_named():
-    share = Share(methods=("noise", "ours=loose"), kinds=("flow",), parts=2, part=1)
-    assert share.does("noise=0.1") and share.does("ours=loose") and not share.does("ours=braked")
+    share = Share(methods=("noise", "ours:slow"), kinds=("flow",), parts=2, part=1)
+    assert share.does("noise") and share.does("ours:slow") and not share.does("ours")
     assert share.wants(PLACES[1]) and not share.wants(PLACES[0])
     assert [share.takes(n) for n in range(4)] == [False, True, False, True] and not Share(parts=0).takes(0)

@@ -45,14 +45,14 @@ def row_of(grid, method):
 def test_each_method_is_compared_with_b_plus(results):
     grid = domains_grid(results)
     assert grid.sections[0].title == "balls slow · flow · unseen: fast"
-    ours = row_of(grid, "error recycling, final recipe")
+    ours = row_of(grid, "error recycling (final)")
     assert ours[1:] == ["≥ 1,024", "400", "20×", "≥ 2.56×", "1.30×", "1.30×"]
     assert row_of(grid, "teacher forcing (B)")[1:4] == ["16", "8", "0.40×"]
 
 
 def test_a_horizon_below_a_window_counts_as_one(results):
     results["summary"]["balls_slow/flow/b_plus@fast"] = entry(0)
-    assert row_of(domains_grid(results), "error recycling, final recipe")[3] == "50×"
+    assert row_of(domains_grid(results), "error recycling (final)")[3] == "50×"
 
 
 def test_there_is_no_table_without_an_unseen_domain(results):

@@ -48,7 +48,7 @@ def test_the_legend_names_every_method_and_the_front(results):
     figure = pareto_plot(points)
     labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert labels[0] == "Pareto front" and len(labels) == len(points) + 1
-    assert "8.00× error recycling, final recipe" in labels
+    assert "8.00× error recycling (final)" in labels
 
 
 def test_of_many_methods_the_legend_names_complete_ones_first_and_counts_the_rest():
