@@ -43,7 +43,6 @@ MAY_IMPORT = {
     "cli": {"io"},
     "testing": BASE | {"models", "generators", "rollout", "errors", "histories", "training", "data", "drift", "io"},
 }
-MAY_IMPORT["api"] = set(MAY_IMPORT) - {"cli", "testing"}
 """Which rooms a room may import, besides itself. A new room gets a line here, below all that it imports."""
 
 ONLY_IN = {
