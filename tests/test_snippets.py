@@ -24,8 +24,6 @@ import pytest
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
-# Taken off by whoever writes the README for the calls that it shows.
-MARKS = {"README.md": [pytest.mark.xfail(run=False, reason="shows calls of an earlier version")]}
 
 PIECE = re.compile(
     r"^<!-- test: (?P<note>.*?)-->$|^(?P<indent> *)```python(?P<options>[^\n]*)\n(?P<code>.*?)^(?P=indent)```$",
@@ -77,7 +75,7 @@ def run(page: Path, snippet: Snippet, namespace: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "page",
     [
-        pytest.param(page, id=str(page.relative_to(ROOT)), marks=MARKS.get(page.name, []))
+        pytest.param(page, id=str(page.relative_to(ROOT)))
         for page in PAGES
         if "```python" in page.read_text(encoding="utf-8")
     ],

@@ -23,7 +23,7 @@ that are not reported.
 seeds of one to seven minutes; `--share.methods`, `--share.worlds` and `--share.kinds` make what matters first. `full`
 is for a GPU. On a machine that has none of the cells,
 
-    git show ablations-1:experiments/results/compare.json > compare_full.json
+    git show 20ea5f4:experiments/results/compare.json > compare_full.json
     python -m experiments.compare --preset small --earlier compare_full.json
 
 goes on from those that are published; cells of methods that are no longer run stay in the results. What is committed
