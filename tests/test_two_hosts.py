@@ -45,7 +45,7 @@ def runs(tmp_path_factory):
     port, done = free_port(), {}
     processes = {hosts: started(root / str(hosts), hosts, port) for hosts in (1, 2)}
     for hosts, group in processes.items():
-        said = [process.communicate(timeout=280)[1][-3000:] for process in group]
+        said = [process.communicate(timeout=600)[1][-3000:] for process in group]
         assert [process.returncode for process in group] == [0] * hosts, "\n".join(said)
         done[hosts] = root / str(hosts)
     return done
