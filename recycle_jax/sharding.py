@@ -83,7 +83,7 @@ def place(tree: PyTree, mesh: Mesh, role: PartitionSpec, *, copy: bool = False) 
     sharding = named(mesh, role)
     if not _spans_hosts(mesh):
         return jax.device_put(tree, sharding, may_alias=False if copy else None)
-    return jax.tree.map(lambda leaf: _across_hosts(leaf, sharding, copy), tree)
+    return jax.tree.map(lambda leaf: _across_hosts(leaf, mesh, role, copy), tree)
 
 
 def place_local(tree: PyTree, mesh: Mesh, rows: int) -> PyTree:
@@ -124,11 +124,11 @@ def is_first_host() -> bool:
     return jax.process_index() == 0
 
 
-def on_any_host(flag: bool) -> bool:
-    """Whether the flag is set on at least one host; every host must ask at the same step."""
+def largest_on_hosts(number: int) -> int:
+    """The largest of what the hosts pass; every host must ask at the same step."""
     if jax.process_count() == 1:
-        return flag
-    return bool(np.any(multihost_utils.process_allgather(np.asarray(flag))))
+        return number
+    return int(np.max(multihost_utils.process_allgather(np.asarray(number, np.int32))))
 
 
 def check_split(size: int, mesh: Mesh) -> None:
@@ -275,17 +275,17 @@ def _spans_hosts(mesh: Mesh) -> bool:
     return any(device.process_index != jax.process_index() for device in mesh.devices.flat)
 
 
-def _across_hosts(leaf: Any, sharding: NamedSharding, copy: bool) -> Array:
+def _across_hosts(leaf: Any, mesh: Mesh, role: PartitionSpec, copy: bool) -> Array:
+    sharding = named(mesh, role)
     if _is_key(leaf):
-        data = _across_hosts(jax.random.key_data(leaf), sharding, copy)
+        data = _across_hosts(jax.random.key_data(leaf), mesh, role, copy)
         return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
     if isinstance(leaf, Array) and not leaf.is_fully_addressable:
         same = leaf.sharding.is_equivalent_to(sharding, leaf.ndim)
         return leaf if same and not copy else _copier(sharding)(leaf)
     array = np.asarray(leaf)
-    if len(sharding.spec):
-        assert isinstance(sharding.mesh, Mesh)
-        rows = local_rows(sharding.mesh, array.shape[0])
+    if len(role):
+        rows = local_rows(mesh, array.shape[0])
         return _from_parts(array[rows.start : rows.stop], sharding, array.shape)
     return _from_parts(array, sharding, array.shape)
 

@@ -8,7 +8,7 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -41,13 +41,11 @@ class Checkpoints:
         workdir: of the run.
         task: what is trained.
         seed: of training.
-        tasks: all of the comparison, for what learns from several.
     """
 
     workdir: Workdir
     task: Task
     seed: int
-    tasks: Sequence[Task] = ()
 
     def job(self, method: str) -> Job:
         """Returns what a method is given; `METHOD+SHARE` spends another extra budget."""
@@ -61,7 +59,6 @@ class Checkpoints:
             observing=functools.partial(self.observer_of, name, method),
             base_of=self.base_of,
             base_after=self.base_after,
-            others=self.others,
         )
 
     def base_of(self, seed: int) -> Trained:
@@ -88,11 +85,6 @@ class Checkpoints:
         rate = self.task.budget.base_rate
         seed = OTHER_SEED + self.seed
         return self._scratch("other_model", seed, TeacherForcing(), updates=updates, rate=rate).params
-
-    def others(self) -> list[tuple[Task, Callable[[int], Trained]]]:
-        """Returns the other tasks, each with its own `base_of`."""
-        found = [task for task in self.tasks if task is not self.task]
-        return [(task, dataclasses.replace(self, task=task).base_of) for task in found]
 
     def shared(self, phase: str, train: Callable[[], Trained]) -> Trained:
         """Returns a phase that several methods share: trained once, while other processes wait, then read from disk."""

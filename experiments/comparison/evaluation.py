@@ -6,13 +6,14 @@ what a run uses is looked up there by world, length and window, and calibrated a
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from experiments.comparison.task import Evaluator
 from recycle_jax.batch import Batch
@@ -31,9 +32,10 @@ from recycle_jax.drift.recorded import recorded_tolerances
 from recycle_jax.drift.statistics import IDENTITY, Statistics
 from recycle_jax.generators.base import Generator, clean_example
 from recycle_jax.io.writers import read_json, write_json
-from recycle_jax.rollout.scan import rollout
+from recycle_jax.rollout.scan import kept, rollout
 from recycle_jax.rollout.stream import stream
-from recycle_jax.typing import Frames, Params, PRNGKey, RowKeys
+from recycle_jax.sharding import fetch, is_first_host, make_mesh, split_over_devices
+from recycle_jax.typing import Frames, Params, PRNGKey, RowKeys, Scalar
 
 BANDS = Path(__file__).parent.parent / "results" / "bands"
 CALIBRATION_SEED, CHECK_SEED, START_SEED, HELD_OUT_SEED = 1_000_001, 1_000_002, 1_000_003, 1_000_004
@@ -94,13 +96,13 @@ def world_tolerances(world: DecodableWorld, objects: int) -> dict[str, Tolerance
     }
 
 
-def real_extremes(world: DecodableWorld, judging: Judging, seed: int) -> Extremes:
+def real_extremes(world: DecodableWorld, judging: Judging, seed: int, mesh: Mesh | None = None) -> Extremes:
     """Runs the world itself for `max_frames` frames through the monitor that evaluates generators."""
     monitor = Monitor(statistics=world_statistics(world), window=judging.window, max_frames=judging.max_frames)
     frames = monitor.statistics.context_frames
 
-    def extremes(key: PRNGKey) -> Extremes:
-        keys = jax.random.split(key, judging.real_rollouts)
+    def extremes(params: Params, keys: RowKeys, key: PRNGKey, first: Scalar) -> Extremes:
+        del params, key, first  # the world has no parameters, and every row its own key
         states = jax.vmap(world.initial)(keys)
         advance = jax.vmap(world.advance)
         shown = []
@@ -116,7 +118,10 @@ def real_extremes(world: DecodableWorld, judging: Judging, seed: int) -> Extreme
         carry = (states, jnp.int32(len(shown)))
         return measure_stream(monitor, jnp.stack(shown, axis=1), step, carry, judging.max_frames).extremes
 
-    return jax.jit(extremes)(jax.random.key(seed))
+    key = jax.random.key(seed)
+    run = split_over_devices(extremes, make_mesh() if mesh is None else mesh)
+    seen: Extremes = fetch(run({}, jax.random.split(key, judging.real_rollouts), key))
+    return seen
 
 
 def world_bands(name: str, world: DecodableWorld, objects: int, judging: Judging) -> Bands:
@@ -134,20 +139,38 @@ def world_bands(name: str, world: DecodableWorld, objects: int, judging: Judging
         max_frames=judging.max_frames,
         tolerances=world_tolerances(world, objects),
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, {"made_of": made_of, "bands": bands.to_json()})
+    if is_first_host():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, {"made_of": made_of, "bands": bands.to_json()})
     return bands
 
 
-@functools.partial(jax.jit, static_argnames=("generator", "monitor"))
-def judge(generator: Generator, monitor: Monitor, params: Params, context: Frames, key: PRNGKey) -> Measurement:
-    """One compiled evaluation: rollouts from `context` through the monitor, to its last frame or a little past it."""
+def judge(
+    generator: Generator,
+    monitor: Monitor,
+    params: Params,
+    context: Frames,
+    key: PRNGKey,
+    mesh: Mesh | None = None,
+) -> Measurement:
+    """One evaluation: rollouts from `context` through the monitor, to its last frame or a little past it.
+
+    The devices of the mesh, all unless given, share the rollouts; so they do in all that follows here.
+    """
     frames = -(-monitor.max_frames // generator.chunk_frames) * generator.chunk_frames
-    return stream(generator, params, context, key, frames, monitor)
+    seen: Measurement = stream(
+        generator, params, context, key, frames, monitor, mesh=make_mesh() if mesh is None else mesh
+    )
+    return seen
 
 
 def probes(
-    generator: Generator, params: Params, starts: Frames, other: tuple[Frames, Frames] | None, key: PRNGKey
+    generator: Generator,
+    params: Params,
+    starts: Frames,
+    other: tuple[Frames, Frames] | None,
+    key: PRNGKey,
+    mesh: Mesh | None = None,
 ) -> dict[str, Any]:
     """Returns how a generator answers foreign errors, and how diverse its rollouts are, for a cell.
 
@@ -157,56 +180,57 @@ def probes(
         starts: real starts of rollouts, `[rows, frames, h, w, c]`.
         other: from `other_errors`, or None where no other model was trained.
         key: of errors and rollouts.
+        mesh: see `judge`.
     """
-    responses, spread = jax.device_get(_probed(generator, params, starts, other, key))
-    shown = {name: [float(f"{value:.3g}") for value in values] for name, values in responses.items()}
-    return {"frames": list(PROBE_FRAMES), "responses": shown, "diversity": float(f"{float(spread):.3g}")}
-
-
-@functools.partial(jax.jit, static_argnames=("generator",))
-def _probed(
-    generator: Generator, params: Params, starts: Frames, other: tuple[Frames, Frames] | None, key: PRNGKey
-) -> tuple[dict[str, Any], Any]:
+    mesh = make_mesh() if mesh is None else mesh
     seen = {
-        name: response(generator, params, starts[:PROBE_ROWS], foreign, key, PROBE_FRAMES)
+        name: response(generator, params, starts[:PROBE_ROWS], foreign, key, PROBE_FRAMES, mesh=mesh)
         for name, foreign in FOREIGN.items()
     }
     if other is not None:
         real, wrong = (clip[:, -generator.context_frames :] for clip in other)
-        seen[OTHER_MODELS] = response_between(generator, params, real, wrong, key, PROBE_FRAMES)
-    return seen, diversity(generator, params, starts[:8], key)
+        seen[OTHER_MODELS] = response_between(generator, params, real, wrong, key, PROBE_FRAMES, mesh=mesh)
+    spread = fetch(diversity(generator, params, starts[:8], key, mesh=mesh))
+    shown = {name: [float(f"{value:.3g}") for value in values] for name, values in fetch(seen).items()}
+    return {"frames": list(PROBE_FRAMES), "responses": shown, "diversity": float(f"{float(spread):.3g}")}
 
 
-def other_errors(other: Generator, params: Params, source: ClipSource, context: int) -> tuple[Frames, Frames]:
+def other_errors(
+    other: Generator, params: Params, source: ClipSource, context: int, mesh: Mesh | None = None
+) -> tuple[Frames, Frames]:
     """Clips that nothing trained on, real and with another model's errors, for generators of up to `context` frames."""
     real = source.batch(0, PROBE_ROWS, max(context, other.context_frames) + OTHER_AGE).clip
-    return real, _rolled_over(other, params, real, OTHER_AGE, jax.random.key(8))
+    mesh = make_mesh() if mesh is None else mesh
+    wrong = rolled_over(other, params, real, OTHER_AGE, jax.random.key(8), mesh=mesh)
+    return jnp.asarray(fetch(real)), jnp.asarray(fetch(wrong))
 
 
-_rolled_over = jax.jit(rolled_over, static_argnames=("generator", "age"))
-
-
-def held_out_loss(generator: Generator, params: Params, source: ClipSource, rows: int = 256) -> float:
+def held_out_loss(
+    generator: Generator, params: Params, source: ClipSource, rows: int = 256, mesh: Mesh | None = None
+) -> float:
     """Teacher-forced loss on clips that nothing trained on, the same rows and noise for every method."""
     batch = source.batch(0, rows, generator.context_frames + generator.chunk_frames)
-    return float(_held_out_loss(generator, params, batch, jax.random.split(jax.random.key(7), rows)))
+    key = jax.random.key(7)
+    losses = kept(_held_out_losses, generator, make_mesh() if mesh is None else mesh)
+    return float(fetch(losses(params, (batch, jax.random.split(key, rows)), key)).mean())
 
 
-@functools.partial(jax.jit, static_argnames=("generator",))
-def _held_out_loss(generator: Generator, params: Params, batch: Batch, keys: RowKeys) -> Any:
+def _held_out_losses(generator: Generator, mesh: Mesh) -> Callable[..., Any]:
     # The batch is an argument: as a constant, what is made of it alone, such as its codes, is folded for minutes.
-    return generator.fit(params, clean_example(generator, batch, keys)).loss.mean()
+    def losses(params: Params, rows: tuple[Batch, RowKeys], key: PRNGKey, first: Scalar) -> Any:
+        del key, first
+        return generator.fit(params, clean_example(generator, *rows)).loss
+
+    return split_over_devices(losses, mesh)
 
 
-def strip_frames(generator: Generator, params: Params, context: Frames, key: PRNGKey, frames: int) -> np.ndarray:
+def strip_frames(
+    generator: Generator, params: Params, context: Frames, key: PRNGKey, frames: int, mesh: Mesh | None = None
+) -> np.ndarray:
     """Rollouts with every frame kept, as uint8 `[b, frames, h, w, c]`, for pictures."""
-
-    def rolled(params: Params) -> Any:
-        made = -(-frames // generator.chunk_frames) * generator.chunk_frames
-        out = rollout(generator, params, context[:, -generator.context_frames :], key, made)[:, :frames]
-        return jnp.round((jnp.clip(out, -1.0, 1.0) + 1.0) * 127.5).astype(jnp.uint8)
-
-    return np.asarray(jax.jit(rolled)(params))
+    made = -(-frames // generator.chunk_frames) * generator.chunk_frames
+    out = fetch(rollout(generator, params, context, key, made, mesh=make_mesh() if mesh is None else mesh))
+    return np.round((np.clip(out[:, :frames], -1.0, 1.0) + 1.0) * np.float32(127.5)).astype(np.uint8)
 
 
 def start_context(world: DecodableWorld, frames: int, rows: int) -> Frames:
@@ -247,10 +271,17 @@ def footage_bands(calibration: ArrayClips, check: ArrayClips, statistics: Statis
     monitor = Monitor(statistics=statistics, window=judging.window, max_frames=judging.max_frames)
     context = statistics.context_frames
 
+    def measured(params: Params, windows: Frames, key: PRNGKey, first: Scalar) -> Extremes:
+        del params, key, first
+        seen: Extremes = measure(monitor, windows[:, :context], windows[:, context:]).extremes
+        return seen
+
+    over_devices = split_over_devices(measured, make_mesh())
+
     def extremes(clips: ArrayClips) -> Extremes:
         windows = footage_windows(clips, context + judging.max_frames, judging.real_rollouts)
-        seen = jax.jit(lambda w: measure(monitor, w[:, :context], w[:, context:]))(windows)
-        return seen.extremes
+        seen: Extremes = fetch(over_devices({}, windows, jax.random.key(0)))
+        return seen
 
     return calibrate(
         extremes(calibration),

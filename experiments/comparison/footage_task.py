@@ -122,7 +122,7 @@ def smoke() -> Command:
         methods=("b", "ours"),
         seeds=(0,),
         net=Net(width=16),
-        budget=Budget(base=40, extra=1.0, rows=8),
+        budget=Budget(base=40, extra=1.0, rows=16),
         recycling=Recycling(chains=8, max_age=8, capacity=64),
         judging=Judging(max_frames=16, rollouts=8, window=4, real_rollouts=40),
     )

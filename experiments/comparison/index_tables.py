@@ -4,11 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from experiments.comparison.by_seed import FAILED, survival_by_seed
 from experiments.comparison.domains import CROWDED, DOMAINS, WORLDS
 from experiments.comparison.labels import LABELS
 from experiments.comparison.report.overview import measured
+from recycle_jax.drift.bootstrap import mean_with_ci
 from recycle_jax.report import wording
 from recycle_jax.report.grid import Column, Entry, Grid, Section, as_markdown
 from recycle_jax.report.tables import clean_loss
@@ -39,6 +41,15 @@ CONTROLS = (
     "ours",
 )
 
+FRONT = {
+    "b_plus:fast": "training on real history alone",
+    "svi_shot": "SVI, shot preset, at its usual learning rate",
+    "scheduled_early:fast": "scheduled sampling",
+    "corrupt_early:history,fast": "corrupted real history",
+    "ours": "error recycling",
+}
+"""Methods of the README, in plain terms."""
+
 TWO_THINGS = ("b_plus", "b_plus:fast", "scheduled_early:fast", "ours")
 FOOTAGE = ("b", "b_plus", "noise", "ours:slow", "ours:relayed,fast", "ours")
 UNSEEN = ("b_plus", "b_plus:fast", "ours")
@@ -61,6 +72,21 @@ def headline_table(results: Results) -> str:
         rows.append([LABELS.named(method), *fields, _loss_over_b_plus(cells, there)])
     titles = ("tasks where half survive", "runs that fail", "worst run", "one-step loss ÷ B+")
     return _table(("method", *titles), rows)
+
+
+def front_table(results: Results) -> str:
+    """Failed runs of all tasks with their exact 95 % interval (Clopper and Pearson 1934), and the mean survival."""
+    cells, tasks = cells_of(results), _usual(results)
+    rows = []
+    for method, name in FRONT.items():
+        runs = [s for task in tasks for s in survival_by_seed(cells.get(f"{task}/{method}", [])).values()]
+        failed = sum(share <= FAILED for share in runs)
+        low, high = stats.binomtest(failed, len(runs)).proportion_ci(method="exact")
+        interval = f"{100 * failed / len(runs):.0f} % [{100 * low:.0f}, {100 * high:.0f}]"
+        mean, low, high = mean_with_ci([np.array([share]) for share in runs], 1000, np.random.default_rng(0))
+        survived = f"{100 * mean:.0f} % [{100 * low:.0f}, {100 * high:.0f}]"
+        rows.append([name, f"{failed} of {len(runs)}", interval, survived])
+    return _table(("trained by", "runs that fail", "share [95 % interval]", "rollouts that survive [95 %]"), rows)
 
 
 def controls_table(results: Results) -> str:

@@ -9,7 +9,7 @@ cost is stated over B's.
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import jax
@@ -59,7 +59,6 @@ class Job:
         observing: who is told of each phase.
         base_of: B of another seed, trained where it is not there yet.
         base_after: what stands in B's place.
-        others: the contest's other arenas, each with its own `base_of`, for what learns from several.
         first_batch: number of the first batch of what goes on from there.
     """
 
@@ -69,7 +68,6 @@ class Job:
     observing: Observing
     base_of: Callable[[int], Trained]
     base_after: BaseAfter
-    others: Callable[[], Sequence[tuple[Task, Callable[[int], Trained]]]] = tuple
     first_batch: int = SECOND_PHASE
 
     @property

@@ -149,7 +149,7 @@ def run_comparison(
     """
     tasks = [build() for build in builders]
     for seed, task in share.pairs_of(comparison.seeds, tasks):
-        checkpoints = Checkpoints(workdir=workdir, task=task, seed=seed, tasks=tasks)
+        checkpoints = Checkpoints(workdir=workdir, task=task, seed=seed)
         for method in filter(share.does, comparison.methods_for(task)):
             finish(comparison, method, checkpoints)
     return tasks, finished_cells(comparison, tasks, workdir)

@@ -23,7 +23,7 @@ that are not reported.
 seeds of one to seven minutes; `--share.methods`, `--share.worlds` and `--share.kinds` make what matters first. `full`
 is for a GPU. On a machine that has none of the cells,
 
-    git show ablations-1:experiments/results/compare.json > compare_full.json
+    git show 20ea5f4:experiments/results/compare.json > compare_full.json
     python -m experiments.compare --preset small --earlier compare_full.json
 
 goes on from those that are published; cells of methods that are no longer run stay in the results. What is committed
@@ -174,7 +174,7 @@ def smoke() -> Command:
         methods=("b", "ours"),
         seeds=(0,),
         net=Net(width=16, frame_levels=True),
-        budget=Budget(base=20, extra=1.0, rows=8),
+        budget=Budget(base=20, extra=1.0, rows=16),
         recycling=Recycling(chains=8, max_age=8, capacity=64),
         judging=quick,
         long_methods=(),

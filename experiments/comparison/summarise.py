@@ -19,7 +19,7 @@ from experiments.comparison.cells import median_exit, survivors, survivors_as_te
 from recycle_jax.io.writers import read_json
 
 USAGE = "usage: python -m experiments.comparison.summarise FULL.json OUT.json"
-FULL = "git show ablations-1:experiments/results/compare.json"
+FULL = "git show 20ea5f4:experiments/results/compare.json"
 """Prints the file that the committed summary was made of."""
 
 MEMORY_FRAMES = (64, 1024)

@@ -1,4 +1,4 @@
-"""The tables of docs/results, made from the committed result files.
+"""The tables of docs/results and of the README, made from the committed result files.
 
     python -m experiments.comparison.tables
 
@@ -37,7 +37,7 @@ from recycle_jax.report.tables import markdown_table
 from recycle_jax.report.tasks import cells_of
 
 HERE = Path(__file__).parent.parent
-PAGES = tuple(sorted((HERE.parent / "docs" / "results").glob("*.md")))
+PAGES = (*sorted((HERE.parent / "docs" / "results").glob("*.md")), HERE.parent / "README.md")
 
 SHORT = (
     "b",
@@ -382,6 +382,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "shapes": lambda: as_markdown(by_shape_grid(_results("compare"), SHAPED)),
     "apebench": lambda: as_markdown(errors_grid(_results("apebench"))),
     "valid": lambda: as_markdown(valid_grid(_results("apebench"))),
+    "front": lambda: index_tables.front_table(_results("compare")),
     "headline": lambda: index_tables.headline_table(_results("compare")),
     "controls_small": lambda: index_tables.controls_table(_results("compare")),
     "two_things": lambda: index_tables.two_things_table(_results("compare")),
@@ -396,7 +397,7 @@ TABLES: dict[str, Callable[[], str]] = {
 def main() -> None:
     """Makes the tables of all pages again; takes no arguments, and says so before anything is written."""
     if sys.argv[1:]:
-        sys.exit(f"{sys.argv[1]}: this takes no arguments; it writes the pages of docs/results")
+        sys.exit(f"{sys.argv[1]}: this takes no arguments; it writes the pages of docs/results and the README")
     for page in PAGES:
         write_bytes(page, with_tables(page.read_text()).encode())
         print(f"{page.name}: {', '.join(marked_tables(page.read_text()))}")

@@ -128,7 +128,7 @@ def smoke() -> Command:
             seeds=(0,),
             ball_size=16,
             net=Net(width=16),
-            budget=Budget(base=40, extra=1.0, rows=8),
+            budget=Budget(base=40, extra=1.0, rows=16),
             recycling=Recycling(chains=8, max_age=8, capacity=64),
             judging=Judging(max_frames=64, rollouts=8, real_rollouts=40),
             long=Judging(max_frames=128, rollouts=4, real_rollouts=40),

@@ -1,10 +1,10 @@
-"""The page of a `Horizon`: one HTML file that holds its tables, plots, pictures and video."""
+"""The page of a `Horizon` (`api.measuring`): one HTML file that holds its tables, plots, pictures and video."""
 
 import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -17,14 +17,11 @@ from recycle_jax.report.filmstrips import Filmstrip, columns
 from recycle_jax.report.labels import REAL
 from recycle_jax.report.page import Words
 
-if TYPE_CHECKING:
-    from recycle_jax.api.measuring import Horizon
-
 WORLD, GENERATOR = "clips", "generator"
 """What results call the clips and the generator, of which there is one each."""
 
 
-def write_page(horizon: "Horizon", path: str | os.PathLike[str], *, fps: float, notes: Sequence[str]) -> Path:
+def write_page(horizon: Any, path: str | os.PathLike[str], *, fps: float, notes: Sequence[str]) -> Path:
     """Writes the page in one step; see `Horizon.save`."""
     with tempfile.TemporaryDirectory() as folder:
         page = build_report(
@@ -40,7 +37,7 @@ def write_page(horizon: "Horizon", path: str | os.PathLike[str], *, fps: float, 
         return write_bytes(Path(path).absolute(), page.read_bytes())
 
 
-def results_of(horizon: "Horizon") -> dict[str, Any]:
+def results_of(horizon: Any) -> dict[str, Any]:
     """The measurement as a result file has it (schema 1); without bands there is no summary."""
     cells = [
         {"world": WORLD, "generator": GENERATOR, "method": name, "seed": 0, "cost": None, **seen.cell}
@@ -59,14 +56,14 @@ def results_of(horizon: "Horizon") -> dict[str, Any]:
     }
 
 
-def _said(horizon: "Horizon") -> str:
+def _said(horizon: Any) -> str:
     if horizon.bands is None:
         return f"No horizon: {horizon.note}. The pictures below are all that was measured."
     lines = [f"{name.capitalize()}: {horizon.describe(name)}." for name in horizon.measured]
     return " ".join([*lines, f"Note: {horizon.note}." if horizon.note else ""]).strip()
 
 
-def _media(horizon: "Horizon", fps: float) -> Media:
+def _media(horizon: Any, fps: float) -> Media:
     shown = {} if horizon.real is None else {REAL: horizon.real}
     shown |= {name: seen.shown for name, seen in horizon.measured.items() if seen.shown is not None}
     if not shown:

@@ -171,7 +171,8 @@ def recycle(
     recycling = fitting(usual.recycling, generator, reference, source) if recycling is None else recycling
     rate = _chosen_rate("recycle", learning_rate, params, trained=True)
     frames = generator.context_frames + generator.chunk_frames
-    generator = usual.generator(generator, params, source.batch(CHOICE_BATCH, 64, frames))
+    mesh = make_mesh() if mesh is None else mesh
+    generator = usual.generator(generator, params, source.batch(CHOICE_BATCH, 64, frames), mesh)
     schedule = _schedule(updates, batch_size, frames, checkpoints)
     state = recycle_phase(
         generator,
@@ -181,7 +182,7 @@ def recycle(
         recycling,
         dataclasses.replace(schedule, first_batch=RECYCLING_BATCHES),
         jax.random.key(seed + RECYCLE_STREAM),
-        make_mesh() if mesh is None else mesh,
+        mesh,
         adam=Adam(learning_rate=rate),
         observer=_observer("recycling", checkpoints, log, records),
     )

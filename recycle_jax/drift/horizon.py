@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import scipy  # scipy.stats, slow to import, is loaded at its first use
 from jaxtyping import Bool, Num
-from scipy import stats
 
 from recycle_jax.drift.bootstrap import draw_rollouts, draw_seeds, interval
 
@@ -50,14 +50,16 @@ def pooled(seeds: Sequence[Exits]) -> Exits:
     )
 
 
-def censored_data(exits: Exits) -> stats.CensoredData:
+def censored_data(exits: Exits) -> "scipy.stats.CensoredData":
     """Returns the exits as scipy's right-censored data, for `ecdf`, `logrank` and the like."""
-    return stats.CensoredData(uncensored=exits.exit_frame[~exits.censored], right=exits.exit_frame[exits.censored])
+    return scipy.stats.CensoredData(
+        uncensored=exits.exit_frame[~exits.censored], right=exits.exit_frame[exits.censored]
+    )
 
 
 def median(exits: Exits) -> tuple[float, bool]:
     """Returns the Kaplan-Meier median in frames and whether it is only a lower bound."""
-    survival = stats.ecdf(censored_data(exits)).sf
+    survival = scipy.stats.ecdf(censored_data(exits)).sf
     below = np.flatnonzero(survival.probabilities <= 0.5 + 1e-9)
     if below.size:
         return float(survival.quantiles[below[0]]), False
@@ -101,7 +103,7 @@ def horizon(seeds: Sequence[Exits], max_frames: int, rng: np.random.Generator, r
 
 def survival(seeds: Sequence[Exits], max_frames: int) -> dict[str, float]:
     """Returns the Kaplan-Meier fraction of rollouts with at least `4^k` good frames, up to `max_frames`."""
-    curve = stats.ecdf(censored_data(pooled(seeds))).sf
+    curve = scipy.stats.ecdf(censored_data(pooled(seeds))).sf
     frames = survival_frames(max_frames)
     return {str(frame): float(curve.evaluate(frame - 0.5)) for frame in frames}
 
@@ -162,7 +164,7 @@ def paired_test(pairs: Sequence[tuple[Exits, Exits]], window: int) -> dict[str, 
     logs = np.array([np.log(max(median(a)[0], window) / max(median(b)[0], window)) for a, b in pairs])
     p = 1.0
     if len(logs) > 1 and np.any(logs):
-        p = float(stats.permutation_test((logs,), np.mean, permutation_type="samples", rng=0).pvalue)
+        p = float(scipy.stats.permutation_test((logs,), np.mean, permutation_type="samples", rng=0).pvalue)
     return {
         "pairs": len(logs),
         "wins": int((logs > 0).sum()),
@@ -185,7 +187,7 @@ def _medians(
 def _logrank(first: Exits, second: Exits) -> float:
     """Two-sided p value of equal survival; 1 where all rollouts exit together or none does."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        p = stats.logrank(censored_data(first), censored_data(second)).pvalue
+        p = scipy.stats.logrank(censored_data(first), censored_data(second)).pvalue
     return float(p) if np.isfinite(p) else 1.0
 
 

@@ -15,9 +15,11 @@ from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 
 from recycle_jax.generators.base import Generator
 from recycle_jax.rollout.scan import rollout
+from recycle_jax.sharding import fetch
 from recycle_jax.typing import Frames, Params, PRNGKey, Scalar
 
 Foreign = Callable[[Frames, PRNGKey], Frames]
@@ -50,25 +52,42 @@ FOREIGN: Mapping[str, Foreign] = {"noise": white, "blur": blurred, "colour": tin
 
 
 def response(
-    generator: Generator, params: Params, context: Frames, foreign: Foreign, key: PRNGKey, frames: tuple[int, ...]
+    generator: Generator,
+    params: Params,
+    context: Frames,
+    foreign: Foreign,
+    key: PRNGKey,
+    frames: tuple[int, ...],
+    *,
+    mesh: Mesh | None = None,
 ) -> Frames:
     """Equation (1) at the given frames, counted from 1, `[len(frames)]`, averaged over the rows of `context`."""
     of_error, of_rollout = jax.random.split(key)
     seen = context[:, -generator.context_frames :]
-    return response_between(generator, params, seen, foreign(seen, of_error), of_rollout, frames)
+    return response_between(generator, params, seen, foreign(seen, of_error), of_rollout, frames, mesh=mesh)
 
 
 def response_between(
-    generator: Generator, params: Params, seen: Frames, wrong: Frames, key: PRNGKey, frames: tuple[int, ...]
+    generator: Generator,
+    params: Params,
+    seen: Frames,
+    wrong: Frames,
+    key: PRNGKey,
+    frames: tuple[int, ...],
+    *,
+    mesh: Mesh | None = None,
 ) -> Frames:
     """Equation (1) for two contexts `[b, context, h, w, c]`, real and with an error, where the error is at hand."""
     steps = _whole(generator, max(frames))
-    apart = rollout(generator, params, wrong, key, steps) - rollout(generator, params, seen, key, steps)
-    size = jnp.mean(jnp.square(wrong - seen))
+    after = [_rolled(generator, params, start, key, steps, mesh) for start in (wrong, seen)]
+    apart = after[0] - after[1]
+    size = jnp.mean(jnp.square(_here(wrong, mesh) - _here(seen, mesh)))
     return jnp.stack([jnp.mean(jnp.square(apart[:, n - 1])) / jnp.maximum(size, 1e-12) for n in frames])
 
 
-def rolled_over(generator: Generator, params: Params, clip: Frames, age: int, key: PRNGKey) -> Frames:
+def rolled_over(
+    generator: Generator, params: Params, clip: Frames, age: int, key: PRNGKey, *, mesh: Mesh | None = None
+) -> Frames:
     """A clip whose last frames are a generator's own: with the errors of another model than the one that is probed.
 
     Args:
@@ -77,6 +96,7 @@ def rolled_over(generator: Generator, params: Params, clip: Frames, age: int, ke
         clip: `[b, t, h, w, c]` real, with at least `generator.context_frames + age` frames.
         age: how many frames are made.
         key: of the rollout.
+        mesh: the devices that share the rows, as in `rollout.scan.rollout`.
 
     Returns:
         `[b, t, h, w, c]`.
@@ -91,19 +111,37 @@ def rolled_over(generator: Generator, params: Params, clip: Frames, age: int, ke
             f"{age} = {need}: draw longer clips or make fewer frames"
         )
     real = clip[:, :-age]
-    made = rollout(generator, params, real[:, -generator.context_frames :], key, _whole(generator, age))[:, :age]
-    return jnp.concatenate([real, made], axis=1)
+    made = _rolled(generator, params, real, key, _whole(generator, age), mesh)[:, :age]
+    return jnp.concatenate([_here(real, mesh), made], axis=1)
 
 
 def diversity(
-    generator: Generator, params: Params, context: Frames, key: PRNGKey, draws: int = 8, frame: int = 64
+    generator: Generator,
+    params: Params,
+    context: Frames,
+    key: PRNGKey,
+    draws: int = 8,
+    frame: int = 64,
+    *,
+    mesh: Mesh | None = None,
 ) -> Scalar:
     """Equation (2) at one frame, from every start in `context` (at least two) and as many draws of each."""
     starts = context.shape[0]
     seen = jnp.repeat(context[:, -generator.context_frames :], draws, axis=0)
-    last = rollout(generator, params, seen, key, _whole(generator, frame))[:, frame - 1]
+    last = _rolled(generator, params, seen, key, _whole(generator, frame), mesh)[:, frame - 1]
     grouped = last.reshape(starts, draws, -1)
     return jnp.mean(jnp.var(grouped, axis=1)) / jnp.maximum(jnp.mean(jnp.var(last, axis=0)), 1e-12)
+
+
+def _rolled(
+    generator: Generator, params: Params, context: Frames, key: PRNGKey, frames: int, mesh: Mesh | None
+) -> Frames:
+    return _here(rollout(generator, params, context, key, frames, mesh=mesh), mesh)
+
+
+def _here(frames: Frames, mesh: Mesh | None) -> Frames:
+    """Frames on the default device, where a mesh was used to make them: what follows is little work."""
+    return frames if mesh is None else jnp.asarray(fetch(frames))
 
 
 def _whole(generator: Generator, frames: int) -> int:

@@ -4,7 +4,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 from flax import struct
-from jax import Array
+from jax import Array, ShapeDtypeStruct
 
 from recycle_jax.batch import Batch
 from recycle_jax.flow_matching import Target, paper_target
@@ -145,8 +145,22 @@ def anchors_of(generator: Generator) -> int:
     return generator.anchors if isinstance(generator, KeepsAnchors) else 0
 
 
+def require_same_frames(context: Frames | ShapeDtypeStruct, chunk: Frames) -> None:
+    """Raises ValueError where a generator makes frames of another size than those that it is given."""
+    if chunk.shape[2:] != context.shape[2:]:
+        raise ValueError(
+            f"the context has frames of {context.shape[2:]} (height, width, channels), but the generator makes "
+            f"{chunk.shape[2:]}: resize the context, or build the network for its size"
+        )
+
+
 def slide(context: Frames, chunk: Frames) -> Frames:
-    """Drops the oldest frames of a context and appends a chunk; the context keeps its dtype, as a carry must."""
+    """Drops the oldest frames of a context and appends a chunk; the context keeps its dtype, as a carry must.
+
+    Raises:
+        ValueError: if the frames differ in size.
+    """
+    require_same_frames(context, chunk)
     return jnp.concatenate([context, chunk.astype(context.dtype)], axis=1)[:, -context.shape[1] :]
 
 

@@ -75,7 +75,7 @@ class Predictor:
         return context
 
     def step(self, params: Params, carry: Frames, keys: RowKeys, condition: PyTree) -> tuple[Frames, Frames]:
-        """One chunk, and the context slid on by it."""
-        level = jnp.zeros(keys.shape[0], carry.dtype)
-        chunk = self.network.apply(params, carry, level, condition).astype(carry.dtype)
+        """One chunk, and the context slid on by it: made from float32, as in training, in the context's dtype."""
+        level = jnp.zeros(keys.shape[0], jnp.float32)
+        chunk = self.network.apply(params, carry.astype(jnp.float32), level, condition).astype(carry.dtype)
         return slide(carry, chunk), chunk

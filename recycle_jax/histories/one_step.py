@@ -86,8 +86,8 @@ class OneStepErrors(ExamplePolicy):
             )
         if not 1 <= self.min_age <= self.max_age:
             raise ValueError(
-                f"min_age={self.min_age}, max_age={self.max_age}, but ages need 1 <= youngest <= oldest: use "
-                f"min_age=1 for all ages, or raise oldest"
+                f"min_age={self.min_age}, max_age={self.max_age}, but ages need 1 <= min_age <= max_age: use "
+                f"min_age=1 for all ages, or raise max_age"
             )
         if self.target is fm.exact_target and not self.aligned:
             raise ValueError(

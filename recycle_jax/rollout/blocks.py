@@ -17,8 +17,8 @@ from jax import Array
 from jax.sharding import Mesh
 
 from recycle_jax.batch import condition_for, frames_of
-from recycle_jax.generators.base import Generator
-from recycle_jax.rollout.scan import checked_context, require_same_frames, rollout_keys
+from recycle_jax.generators.base import Generator, require_same_frames
+from recycle_jax.rollout.scan import checked_context, rollout_keys
 from recycle_jax.sharding import ROLES, make_mesh, padded, place
 from recycle_jax.typing import Frames, Params, PRNGKey, PyTree
 

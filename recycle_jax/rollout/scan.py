@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.sharding import Mesh
 
-from recycle_jax.generators.base import Generator
+from recycle_jax.generators.base import Generator, require_same_frames
 from recycle_jax.rng import row_keys
 from recycle_jax.sharding import split_over_devices
 from recycle_jax.typing import Frames, Params, PRNGKey, PyTree, Scalar
@@ -116,15 +116,6 @@ def checked_context(generator: Generator, context: Any) -> Frames:
         raise ValueError(f"the context is {context.dtype}, must be floats as in training, in [-1, 1]: {remedy}")
     # Of float64, which JAX knows only where it was asked for, float32 is made.
     return jnp.asarray(context[:, -wanted:], jax.dtypes.canonicalize_dtype(context.dtype))
-
-
-def require_same_frames(context: Frames | jax.ShapeDtypeStruct, chunk: Frames) -> None:
-    """Raises ValueError where a generator makes frames of another size than those that it is given."""
-    if chunk.shape[2:] != context.shape[2:]:
-        raise ValueError(
-            f"the context has frames of {context.shape[2:]} (height, width, channels), but the generator makes "
-            f"{chunk.shape[2:]}: resize the context, or build the network for its size"
-        )
 
 
 def steps_of(generator: Generator, frames: int) -> int:

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.sharding import Mesh
 
-from recycle_jax.generators.base import Generator
-from recycle_jax.rollout.scan import checked_context, kept, require_same_frames, rollout_keys, steps_of
+from recycle_jax.generators.base import Generator, require_same_frames
+from recycle_jax.rollout.scan import checked_context, kept, rollout_keys, steps_of
 from recycle_jax.sharding import split_over_devices
 from recycle_jax.typing import Frames, Params, PRNGKey, PyTree, Scalar
 

@@ -6,7 +6,7 @@ Order of one step, fixed:
     2  batch(step), correct
     3  log, where a log interval ends: one device_get for all its steps
     4  watch, where a watch interval ends
-    5  save, where a save interval ends, and on Ctrl-C or SIGTERM
+    5  save, where a save interval ends, and on Ctrl-C or SIGTERM; several hosts stop together, after step 3
 
 Everything random is folded from the step, and batches are addressed by step, so that a run that is stopped and
 goes on from its last checkpoint makes the same numbers, bit for bit, as one that is not.
@@ -31,7 +31,7 @@ from recycle_jax.histories.memories import bank_of, with_bank
 from recycle_jax.io import checkpoint
 from recycle_jax.io.lock import hold
 from recycle_jax.io.progress import progress
-from recycle_jax.sharding import is_first_host, on_any_host
+from recycle_jax.sharding import is_first_host, largest_on_hosts
 from recycle_jax.training.batches import placed_batch
 from recycle_jax.training.harvest_step import HarvestProgram
 from recycle_jax.training.interrupt import NAMES, Interrupted, deferred_interrupt
@@ -185,7 +185,7 @@ def run(
             reason = None
             if observer.watch and schedule.watch_every and done % schedule.watch_every == 0:
                 reason = observer.watch(state, {name: float(value) for name, value in harvested.items()})
-                if on_any_host(reason is not None):
+                if largest_on_hosts(reason is not None):
                     reason = reason or "another host stopped"
             if schedule.save_every and done % schedule.save_every == 0:
                 save(observer.checkpoints, state)
@@ -196,17 +196,16 @@ def run(
                     log({"step": done, "stopped": reason})
                 break
         saved = save(observer.checkpoints, state)
-        if late := interrupted():
+        if late := _stops(interrupted):
             raise _interrupted(state, saved, late)
     return state
 
 
-def _stops(interrupted: Callable[[], int | None], logged: bool) -> int:
+def _stops(interrupted: Callable[[], int | None], logged: bool = True) -> int:
     """The signal to stop for after this step, 0 for none: several hosts agree where a log interval ends."""
-    number = interrupted() or 0
     if jax.process_count() == 1:
-        return number
-    return (number or signal.SIGTERM) if logged and on_any_host(bool(number)) else 0
+        return interrupted() or 0
+    return largest_on_hosts(interrupted() or 0) if logged else 0
 
 
 def _writing(directory: Path | None) -> contextlib.AbstractContextManager[None]:

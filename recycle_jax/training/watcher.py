@@ -14,17 +14,20 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import struct
+from jax.sharding import Mesh
 
 from recycle_jax.batch import Batch
 from recycle_jax.drift.gain import gain
 from recycle_jax.generators.base import Generator, clean_example, split_clip
 from recycle_jax.io import checkpoint
 from recycle_jax.io.writers import read_json, write_json
+from recycle_jax.sharding import fetch, is_first_host, make_mesh, split_over_devices
 from recycle_jax.training.cost import Cost, forward_flops
 from recycle_jax.training.ema import ema_params
 from recycle_jax.training.loop import RunState
 from recycle_jax.training.watch import Best, Round, Watch
-from recycle_jax.typing import Params, Scalar
+from recycle_jax.typing import Frames, Params, PRNGKey, RowKeys, Rows, Scalar
 
 ROUNDS_FILE = "rounds.json"
 PROBE = 0.02
@@ -40,6 +43,7 @@ class Watcher:
         batch: held-out clips, the same in every round.
         watch: the limits.
         directory: where rounds and best parameters are kept, None to keep them in memory only.
+        mesh: the devices that share the held-out clips, None for all.
         rounds: what was seen, oldest first.
         best: the best of them, None before the first.
     """
@@ -48,6 +52,7 @@ class Watcher:
     batch: Batch
     watch: Watch = dataclasses.field(default_factory=Watch)
     directory: Path | None = None
+    mesh: Mesh | None = None
     rounds: list[Round] = dataclasses.field(default_factory=list)
     best: Best | None = None
 
@@ -55,7 +60,8 @@ class Watcher:
         split_clip(self.batch.clip, self.generator.context_frames, self.generator.chunk_frames)
         if not np.all(np.isfinite(self.batch.clip)):
             raise ValueError("the held-out clips hold NaN or Inf, which makes every loss NaN: clean or drop them")
-        self._look = jax.jit(look(self.generator))
+        self._look = split_over_devices(look(self.generator), make_mesh() if self.mesh is None else self.mesh)
+        self._probed = probed(self.generator, self.batch)
 
     def __call__(self, state: RunState, harvest: dict[str, float]) -> None:
         """Looks at a round, warns where something is wrong, and keeps the parameters if it is the best.
@@ -91,14 +97,14 @@ class Watcher:
         return Cost(eval_flops_used_for_choices=flops)
 
     def _round(self, state: RunState, harvest: dict[str, float]) -> Round:
-        clean_loss, response = jax.device_get(self._look(ema_params(state.train), self.batch))
+        losses, gains = fetch(self._look(ema_params(state.train), self._probed, state.train.key))
         return Round(
             step=int(state.train.step),
-            clean_loss=float(clean_loss),
+            clean_loss=float(losses.mean()),
             score=harvest["score"],
             accepted=harvest["accepted"],
             age=harvest["age"],
-            gain=float(response),
+            gain=float(gains.mean()),
         )
 
     def _save(self, directory: Path) -> None:
@@ -107,7 +113,8 @@ class Watcher:
         if step == self.rounds[-1].step:
             checkpoint.save(directory, step, {"params": self.best.params}, keep=2)
         rounds = [dataclasses.asdict(seen) for seen in self.rounds]
-        write_json(directory / ROUNDS_FILE, {"rounds": rounds, "best": dataclasses.asdict(self.best.round)})
+        if is_first_host():
+            write_json(directory / ROUNDS_FILE, {"rounds": rounds, "best": dataclasses.asdict(self.best.round)})
 
     def _load(self, directory: Path, like: Params) -> None:
         if not (directory / ROUNDS_FILE).exists():
@@ -119,24 +126,49 @@ class Watcher:
         self.best = Best(round=best, params=restored["params"])
 
 
-def look(generator: Generator) -> Callable[[Params, Batch], tuple[Scalar, Scalar]]:
-    """`params, batch -> (clean loss, gain)` with fixed noise; the gain as in the middle of a rollout.
+@struct.dataclass(kw_only=True)
+class Probed:
+    """Held-out clips with the noise that they are looked at with, the same in every round; leaves `[b, ...]`.
 
-    The batch is an argument: as a constant, XLA would fold what is made of it alone, for minutes where that is much.
+    Attributes:
+        batch: the clips.
+        moved: their contexts with the white error.
+        keys: of the loss.
+        step_keys: of the generator's step.
     """
-    of_fit, of_step, of_probe = jax.random.split(jax.random.key(7), 3)
 
-    def both(params: Params, batch: Batch) -> tuple[Scalar, Scalar]:
-        keys, step_keys = (jax.random.split(key, batch.clip.shape[0]) for key in (of_fit, of_step))
+    batch: Batch
+    moved: Frames
+    keys: RowKeys
+    step_keys: RowKeys
+
+
+def probed(generator: Generator, batch: Batch) -> Probed:
+    """What `look` is given of a batch."""
+    of_fit, of_step, of_probe = jax.random.split(jax.random.key(7), 3)
+    keys, step_keys = (jax.random.split(key, batch.clip.shape[0]) for key in (of_fit, of_step))
+    context, _ = split_clip(batch.clip, generator.context_frames, generator.chunk_frames)
+    moved = context + PROBE * jax.random.normal(of_probe, context.shape, context.dtype)
+    return Probed(batch=batch, moved=moved, keys=keys, step_keys=step_keys)
+
+
+def look(generator: Generator) -> Callable[[Params, Probed, PRNGKey, Scalar], tuple[Rows, Rows]]:
+    """`params, probed -> (clean loss, gain)`, each `[b]`; the gain as in the middle of a rollout.
+
+    The clips are an argument: as a constant, XLA would fold what is made of them alone, for minutes where that is much.
+    """
+
+    def both(params: Params, rows: Probed, key: PRNGKey, first: Scalar) -> tuple[Rows, Rows]:
+        del key, first  # rows bring their own keys
+        batch = rows.batch
         context, _ = split_clip(batch.clip, generator.context_frames, generator.chunk_frames)
-        moved = context + PROBE * jax.random.normal(of_probe, context.shape, context.dtype)
 
         def newest(context: Any) -> Any:
             carry = generator.begin(params, context, batch.condition)
-            return generator.step(params, carry, step_keys, batch.condition)[1][:, -1]
+            return generator.step(params, carry, rows.step_keys, batch.condition)[1][:, -1]
 
-        loss = generator.fit(params, clean_example(generator, batch, keys)).loss.mean()
-        return loss, gain(newest, context, moved).mean()
+        loss = generator.fit(params, clean_example(generator, batch, rows.keys)).loss
+        return loss, gain(newest, context, rows.moved)
 
     return both
 

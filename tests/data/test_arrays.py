@@ -39,6 +39,7 @@ def test_a_row_depends_on_seed_step_and_row_only():
     source = numbered([40, 60], seed=3)
     many, few = source.batch(7, 8, 4), source.batch(7, 3, 4)
     np.testing.assert_array_equal(many.clip[:3], few.clip, err_msg="rows depend on how many are read")
+    np.testing.assert_array_equal(source.batch(7, 3, 4, first=5).clip, many.clip[5:], err_msg="a part is another")
     assert read_back(source.batch(8, 8, 4)) != read_back(many)
     assert read_back(dataclasses.replace(source, seed=4).batch(7, 8, 4)) != read_back(many)
 

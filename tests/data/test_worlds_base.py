@@ -89,6 +89,7 @@ def test_a_row_depends_on_seed_step_and_place_only(world):
     assert isinstance(source, ClipSource)
     few, many = source.batch(5, 2, 4).clip, source.batch(5, 6, 4).clip
     np.testing.assert_allclose(few, many[:2], atol=1e-4)
+    np.testing.assert_allclose(source.batch(5, 2, 4, first=4).clip, many[4:], atol=1e-4)
     np.testing.assert_array_equal(few, WorldClips(world=world, seed=3).batch(5, 2, 4).clip)
     for other in (source.batch(6, 2, 4), WorldClips(world=world, seed=4).batch(5, 2, 4)):
         assert float(jnp.max(jnp.abs(other.clip - few))) > 0.1

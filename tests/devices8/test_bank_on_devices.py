@@ -141,6 +141,6 @@ def test_sizes_that_eight_devices_cannot_split_are_refused():
     mesh = sharding.make_mesh()
     with pytest.raises(ValueError, match="use 8 or 16"):
         sharding.place(jnp.zeros(12), mesh, ROLES.rows)
-    with pytest.raises(ValueError, match="leading axis of 6"):
+    with pytest.raises(ValueError, match="shards is 6, must be a multiple of 8: use 8"):
         capacity.allocate(ErrorBank(shards=6, capacity=2), ENTRY, mesh)
     assert capacity.available(mesh).bytes_per_device < capacity._free_ram() / 4

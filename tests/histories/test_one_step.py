@@ -258,5 +258,5 @@ def test_contradictions_are_named_at_construction():
         dataclasses.replace(POLICY, clean_write=2.0)
     with pytest.raises(ValueError, match="ClippedExact"):
         dataclasses.replace(POLICY, aligned=False, target=fm.exact_target)
-    with pytest.raises(ValueError, match="min_age=3, max_age=2, .*: use min_age=1 for all ages, or raise oldest"):
+    with pytest.raises(ValueError, match="min_age=3, max_age=2, .*: use min_age=1 for all ages, or raise max_age"):
         dataclasses.replace(POLICY, min_age=3, max_age=2)

@@ -71,6 +71,57 @@ class Newest:
         return state
 
 
+def test_a_second_rollout_of_the_same_shapes_traces_nothing():
+    traced = []
+
+    def apply(params, context, level, condition):
+        traced.append(context.shape)
+        return params["gain"] * context[:, -1:]
+
+    generator = Predictor(network=Network(init=lambda key: PARAMS, apply=apply), context_frames=2)
+    first = rollout(generator, PARAMS, context(), KEY, 4)
+    once = len(traced)
+    second = rollout(generator, PARAMS, context(), jax.random.key(6), 4)
+    assert once and len(traced) == once
+    np.testing.assert_array_equal(first, second)
+
+
+@GENERATORS
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_a_rollout_keeps_the_dtype_of_its_context(generator, dtype):
+    frames = 2 * generator.chunk_frames
+    rolled = rollout(generator, PARAMS, context().astype(dtype), KEY, frames)
+    assert rolled.dtype == dtype
+    wide = rollout(generator, PARAMS, np.asarray(context(), np.float64), KEY, frames)
+    assert wide.dtype == np.float32
+    np.testing.assert_allclose(rolled.astype(np.float32), wide, atol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (np.full((1, 2, *FRAME), 200, np.uint8), r"context is uint8, must be floats .*: x / 127.5 - 1"),
+        (np.ones((1, 2, *FRAME), np.int32), "context is int32, must be floats"),
+        (np.zeros((1, 1, *FRAME), np.float32), "at least 2 frames, the generator's context_frames"),
+        (np.zeros((2, *FRAME), np.float32), r"must be \[rows, frames, height, width, channels\]"),
+    ],
+)
+def test_contexts_that_no_rollout_can_begin_on_are_named(wrong, said):
+    with pytest.raises(ValueError, match=said):
+        rollout(predictor(), PARAMS, wrong, KEY, 2)
+    with pytest.raises(ValueError, match=said):
+        stream(predictor(), PARAMS, wrong, KEY, 2, Newest())
+
+
+def test_frames_of_another_size_than_the_generator_makes_are_named():
+    network = Network(
+        init=lambda key: PARAMS, apply=lambda params, seen, *rest: jnp.zeros((len(seen), 1, 4, 4, 1), seen.dtype)
+    )
+    generator = Predictor(network=network, context_frames=2)
+    with pytest.raises(ValueError, match=r"frames of \(2, 2, 1\) .* generator makes \(4, 4, 1\): resize the context"):
+        rollout(generator, PARAMS, context(), KEY, 2)
+
+
 @GENERATORS
 def test_a_stream_sees_what_a_scan_keeps(generator):
     start, frames = context(frames=3), 4 * generator.chunk_frames

@@ -145,6 +145,30 @@ def test_even_rows_change_what_is_learned_and_nothing_else(tiny, mesh):
     assert any(not np.allclose(a, b) for a, b in zip(*moments, strict=True))
 
 
+class OwnPredictor:
+    """A user's generator with the methods of a predictor, which says nothing of itself."""
+
+    context_frames, chunk_frames, calls_per_step = 2, 1, 1
+
+    def __init__(self, line):
+        self.line = line
+        for name in ("init", "corruption", "fit", "to_error", "begin", "step"):
+            setattr(self, name, getattr(line, name))
+
+
+def test_an_own_deterministic_generator_gets_the_recipe_of_a_predictor(tiny, mesh):
+    """Who draws nothing loses chains beyond a displacement; a bound that loses all of them shows whom it holds for."""
+    bounded = dataclasses.replace(RECYCLING, max_displacement_px=1e-6)
+
+    def banked(generator):
+        start, schedule = tiny.line().init(jax.random.key(0)), Schedule(updates=1, rows=4, frames=3)
+        gate = Recorded(gate=Gate(distance=10.0, mass=10.0))
+        state = recycle_phase(generator, start, gate, tiny.Waves(), bounded, schedule, jax.random.key(0), mesh)
+        return int(state.bank.inserted.sum())
+
+    assert banked(OwnPredictor(tiny.line())) == banked(tiny.line()) == 0
+
+
 def recycled(tiny, mesh, **parts):
     """The bank's cases after a short run with other parts."""
     state = recycle_phase(

@@ -12,7 +12,7 @@ import pytest
 from recycle_jax.training.cost import forward_flops
 from recycle_jax.training.loop import Observer, RunState
 from recycle_jax.training.watch import Round, Watch
-from recycle_jax.training.watcher import Watcher, look
+from recycle_jax.training.watcher import Watcher, look, probed
 
 WELL = Round(step=0, clean_loss=1.0, score=0.01, accepted=0.9, age=8.0, gain=0.8)
 HARVEST = {"score": 0.01, "accepted": 0.9, "age": 8.0, "banked": 4.0}
@@ -112,7 +112,9 @@ def test_a_look_measures_clean_loss_and_gain(program, make):
 
 def test_held_out_clips_are_no_constant_of_the_compiled_look(program, held_out):
     params = program.fresh().train.params
-    constants = jax.make_jaxpr(look(program.generator))(params, held_out).consts
+    key = jax.random.key(0)
+    rows = probed(program.generator, held_out)
+    constants = jax.make_jaxpr(look(program.generator))(params, rows, key, 0).consts
     assert sum(np.size(constant) for constant in constants) < held_out.clip.size
 
 

@@ -94,7 +94,7 @@ class Relay(ExamplePolicy):
     def examples(self, params: Params, generator: Generator, bank: BankState, batch: Batch, keys: RowKeys) -> Drawn:
         """Recorded and predicted histories, and the recorded chunk after them, under the condition of their clip."""
         del params
-        require_frames(batch, self.clip_frames(generator), f"ages up to {self.max_age}", "lower oldest")
+        require_frames(batch, self.clip_frames(generator), f"ages up to {self.max_age}", "lower max_age")
         of_fit, of_draw, of_share = rng.split_rows(keys, 3)
         leg, target, taken, found = self._draw(generator, bank, batch, of_draw, of_share)
         own = {"context": leg.context, "x0": target, "condition": leg.condition}
