@@ -50,6 +50,19 @@ class Waves:
         return Batch(clip=jnp.asarray(clip, jnp.float32), domain=jnp.zeros(rows, jnp.int32))
 
 
+RECYCLING = Recycling(
+    chains=8,
+    max_age=3,
+    harvest_every=2,
+    harvest_steps=2,
+    capacity=32,
+    noise=0.0,
+    repair_prob=0.0,
+    max_displacement_px=None,
+    gradient_normalized=False,
+)
+
+
 def generator():
     """Two frames in, one out: a line."""
 
@@ -74,7 +87,9 @@ def main(folder, number):
             params,
             Recorded(gate=Gate(distance=10.0, mass=10.0)),
             source,
-            Recycling(chains=8, max_age=3, harvest_every=2, harvest_steps=2, capacity=32, noise=0.0),
+            Recycling(
+                chains=8, max_age=3, harvest_every=2, harvest_steps=2, capacity=32, noise=0.0, gradient_normalized=False
+            ),
             Schedule(updates=UPDATES, rows=ROWS, frames=3, log_every=2, watch_every=1),
             key,
             mesh,

@@ -31,7 +31,7 @@ from experiments.comparison.evaluation import Judging, footage_bands, footage_wi
 from experiments.comparison.method import METHODS, Method
 from experiments.comparison.methods import slow
 from experiments.comparison.runner import Comparison, Share, run_comparison
-from experiments.comparison.task import Budget, Choices, Evaluator, Net, Task, build_generator
+from experiments.comparison.task import FIRST_VERSION, Budget, Choices, Evaluator, Net, Task, build_generator
 from experiments.footage_files import FALLBACK_FPS, data_hash, frame_rate
 from recycle_jax.cli import launch, written_out
 from recycle_jax.data.arrays import ArrayClips
@@ -90,7 +90,7 @@ class Config:
     net: Net = Net()
     budget: Budget = Budget(base=3000)
     choices: Choices = Choices(time=True, velocity_damping=None, flow_velocity_damping=None)
-    recycling: Recycling = Recycling(noise=0.05)
+    recycling: Recycling = dataclasses.replace(FIRST_VERSION, noise=0.05)
     judging: Judging = Judging(max_frames=128, rollouts=64, window=32, real_rollouts=128)
 
 
@@ -123,7 +123,7 @@ def smoke() -> Command:
         seeds=(0,),
         net=Net(width=16),
         budget=Budget(base=40, extra=1.0, rows=16),
-        recycling=Recycling(chains=8, max_age=8, capacity=64),
+        recycling=dataclasses.replace(FIRST_VERSION, chains=8, max_age=8, capacity=64),
         judging=Judging(max_frames=16, rollouts=8, window=4, real_rollouts=40),
     )
     return Command(config=config)

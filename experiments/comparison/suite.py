@@ -48,6 +48,7 @@ from experiments.comparison.method import Method, require_known
 from experiments.comparison.methods import CONTROLS, EARLY, FAST, RIVALS, SCREENED, TABLE
 from experiments.comparison.runner import Comparison, Share, missing_cells, run_comparison
 from experiments.comparison.task import (
+    FIRST_VERSION,
     Budget,
     Choices,
     Net,
@@ -116,7 +117,7 @@ class Config:
     choices: Choices = Choices(time=True, velocity_damping=0.2, flow_velocity_damping=0.2)
     net: Net = Net(frame_levels=True)
     budget: Budget = Budget()
-    recycling: Recycling = Recycling(noise=0.05)
+    recycling: Recycling = dataclasses.replace(FIRST_VERSION, noise=0.05)
     judging: Judging = Judging()
     long: Judging = Judging(max_frames=10_000, rollouts=8, real_rollouts=40)
     long_methods: tuple[str, ...] = (
@@ -175,7 +176,7 @@ def smoke() -> Command:
         seeds=(0,),
         net=Net(width=16, frame_levels=True),
         budget=Budget(base=20, extra=1.0, rows=16),
-        recycling=Recycling(chains=8, max_age=8, capacity=64),
+        recycling=dataclasses.replace(FIRST_VERSION, chains=8, max_age=8, capacity=64),
         judging=quick,
         long_methods=(),
     )

@@ -22,6 +22,9 @@ from recycle_jax.models.conv import frame_unet, velocity_unet
 from recycle_jax.training.cost import Cost
 from recycle_jax.typing import Frames, Params, RowKeys
 
+FIRST_VERSION = Recycling(noise=0.03, repair_prob=0.0, max_displacement_px=None, gradient_normalized=False)
+"""Settings of recycling before the recipe had its present ones; a task's own, where a method does not say otherwise."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Net:

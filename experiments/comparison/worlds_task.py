@@ -35,6 +35,7 @@ from experiments.comparison.evaluation import (
 )
 from experiments.comparison.runner import Comparison, Share, run_comparison
 from experiments.comparison.task import (
+    FIRST_VERSION,
     Budget,
     Choices,
     Evaluator,
@@ -96,8 +97,8 @@ class Config:
     heart_choices: Choices = Choices(time=True)
     net: Net = Net()
     budget: Budget = Budget()
-    recycling: Recycling = Recycling()
-    flow_recycling: Recycling = Recycling(noise=0.1)
+    recycling: Recycling = FIRST_VERSION
+    flow_recycling: Recycling = dataclasses.replace(FIRST_VERSION, noise=0.1)
     judging: Judging = Judging()
     long: Judging = Judging(max_frames=10_000, rollouts=8, real_rollouts=40)
     long_methods: tuple[str, ...] = ("b_plus", "noise", "pushforward", "recycle")
@@ -129,7 +130,7 @@ def smoke() -> Command:
             ball_size=16,
             net=Net(width=16),
             budget=Budget(base=40, extra=1.0, rows=16),
-            recycling=Recycling(chains=8, max_age=8, capacity=64),
+            recycling=dataclasses.replace(FIRST_VERSION, chains=8, max_age=8, capacity=64),
             judging=Judging(max_frames=64, rollouts=8, real_rollouts=40),
             long=Judging(max_frames=128, rollouts=4, real_rollouts=40),
             long_methods=("recycle",),

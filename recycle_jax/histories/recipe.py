@@ -85,10 +85,10 @@ class Recycling:
     capacity: int = 2048
     shards: int | None = None
     replay_fraction: float = 0.5
-    noise: float = 0.03
-    repair_prob: float = 0.0
-    max_displacement_px: float | None = None
-    gradient_normalized: bool = False
+    noise: float = 0.05
+    repair_prob: float = 0.5
+    max_displacement_px: float | None = 0.4
+    gradient_normalized: bool = True
     max_anchor_gap: int = 32
     rule: AnySlot | DrawRule = AnySlot()
     replacement: Replacement = Ring()

@@ -25,7 +25,7 @@ PREDICTOR = Predictor(network=Network(init=lambda key: {}, apply=None), context_
 def test_the_defaults_serve_slow_and_fast_motion_without_a_simulator():
     recipe = histories.recycle()
     assert isinstance(recipe.reference, Registered) and recipe.reference.registration.time
-    settings = Recycling(noise=0.05, repair_prob=0.5, max_displacement_px=0.4, gradient_normalized=True)
+    settings = Recycling()
     assert recipe.reference.velocity_damping is None and recipe.recycling == settings
     assert (recipe.temperature, recipe.learning_rate) == (0.0, 8e-3)
     assert len(dataclasses.fields(Recycling)) <= 14, "a setting that loses leaves"
@@ -60,7 +60,7 @@ def test_rules_of_the_bank_reach_bank_and_policy():
     bank = settings.bank()
     assert bank.replacement == Reservoir()
     _, (_, replay) = settings.policy(bank, PREDICTOR).parts
-    assert replay == ReplayCases(bank=bank, noise=0.03, rule=rule)
+    assert replay == ReplayCases(bank=bank, noise=0.05, rule=rule, repair_prob=0.5)
 
 
 @pytest.mark.parametrize(("fraction", "rows"), [(0.5, [1, 1]), (0.25, [3, 1]), (1 / 3, [2, 1]), (0.0, [1]), (1.0, [1])])
@@ -91,4 +91,7 @@ def test_chains_end_far_away_only_where_nothing_is_drawn():
     predictor, flow = (kind(network=network, context_frames=2) for kind in (Predictor, RectifiedFlow))
     settings, cold = Recycling(max_displacement_px=0.4, max_age=5), dataclasses.replace(flow, temperature=0.0)
     assert [settings.harvest(who).max_displacement_px for who in (predictor, cold, flow)] == [0.4, 0.4, None]
-    assert settings.harvest(flow).max_age == 5 and Recycling().harvest(predictor).max_displacement_px is None
+    assert (
+        settings.harvest(flow).max_age == 5
+        and Recycling(max_displacement_px=None).harvest(predictor).max_displacement_px is None
+    )

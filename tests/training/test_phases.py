@@ -71,7 +71,8 @@ def test_a_policys_bank_that_does_not_fit_is_refused_before_it_is_made(tiny, mes
     assert not any(made), "it was allocated first"
 
 
-RECYCLING = Recycling(chains=4, max_age=3, harvest_every=2, capacity=8)
+PLAIN = Recycling(noise=0.03, repair_prob=0.0, max_displacement_px=None, gradient_normalized=False)
+RECYCLING = dataclasses.replace(PLAIN, chains=4, max_age=3, harvest_every=2, capacity=8)
 
 
 @pytest.mark.parametrize("gradient_normalized", [False, True])
@@ -210,11 +211,11 @@ def test_another_bank_may_admit_by_a_threshold_of_each_domain(tiny, mesh):
 
 
 def test_the_policy_shares_the_rows_out(tiny):
-    recycling = Recycling(replay_fraction=0.25, noise=0.0)
+    recycling = dataclasses.replace(PLAIN, replay_fraction=0.25, noise=0.0)
     policy = recycling.policy(recycling.bank(), tiny.line())
     assert isinstance(policy, Mixture) and policy.parts[0] == (3, TeacherForcing())
     assert policy.parts[1] == (1, ReplayCases(bank=recycling.bank()))
-    noisy = Recycling(noise=0.1)
+    noisy = dataclasses.replace(PLAIN, noise=0.1)
     assert noisy.policy(noisy.bank(), tiny.line()).parts[0][1].most == 0.1
 
 

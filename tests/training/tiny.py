@@ -63,7 +63,15 @@ class Program:
     """Programs compiled once, and fresh states for them."""
 
     recycling: Recycling = Recycling(
-        chains=4, max_age=3, harvest_every=HARVEST_EVERY, harvest_steps=2, capacity=8, noise=0.1
+        chains=4,
+        max_age=3,
+        harvest_every=HARVEST_EVERY,
+        harvest_steps=2,
+        capacity=8,
+        noise=0.1,
+        repair_prob=0.0,
+        max_displacement_px=None,
+        gradient_normalized=False,
     )
     source: Waves = Waves()
     generator: Predictor = dataclasses.field(default_factory=line)
