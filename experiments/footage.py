@@ -139,6 +139,7 @@ def main(command: Command, workdir: Path, preset: str) -> rj.Horizon:
         before,
         clips,
         updates=config.recycling_updates,
+        recycling=config.recycling,
         checkpoints=folder.checkpoints / "recycled",
         **shared,
     )

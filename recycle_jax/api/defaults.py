@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -65,13 +66,22 @@ def fitting(recycling: Recycling, generator: Generator, reference: Reference, so
     if longest is None:
         return recycling
     for age in range(recycling.max_age, 0, -1):
-        harvest = Harvest(generator=generator, max_age=age, min_age=min(1, age))
-        if harvest.clip_frames(reference) <= longest:
-            return recycling if age == recycling.max_age else dataclasses.replace(recycling, max_age=age)
+        if Harvest(generator=generator, max_age=age).clip_frames(reference) <= longest:
+            return _of_age(recycling, age, longest)
     raise ValueError(
         f"the longest clip has {longest} frames, but a rollout of one step and its reference need "
         f"{Harvest(generator=generator, max_age=1).clip_frames(reference)}: bring longer clips, or lower their stride"
     )
+
+
+def _of_age(recycling: Recycling, age: int, longest: int) -> Recycling:
+    if age == recycling.max_age:
+        return recycling
+    print(
+        f"recycle: max_age lowered from {recycling.max_age} to {age}, since the longest clip has {longest} frames",
+        file=sys.stderr,
+    )
+    return dataclasses.replace(recycling, max_age=age)
 
 
 def max_frames(source: ClipSource) -> int | None:

@@ -17,7 +17,7 @@ from recycle_jax.generators.base import Generator
 from recycle_jax.io.progress import progress
 from recycle_jax.rollout.blocks import blocks, require_generator
 from recycle_jax.rollout.scan import steps_of
-from recycle_jax.sharding import fetch
+from recycle_jax.sharding import fetch, is_first_host
 from recycle_jax.typing import Frames, Params, PyTree
 
 
@@ -122,7 +122,7 @@ def stream(
     with Mp4Writer(to, fps=fps) as writer, progress(f"streaming to {os.fspath(to)}", frames) as advance:
         for block in made:
             pixels = fetch(_to_uint8(block if decode is None else decode(block)))[:, : frames - written]
-            for frame in np.moveaxis(pixels, 1, 0):
+            for frame in np.moveaxis(pixels, 1, 0) if is_first_host() else ():
                 writer.append(_tiled(frame))
             written += pixels.shape[1]
             advance(pixels.shape[1])

@@ -16,13 +16,16 @@ from recycle_jax.report.build import Media, Video, build_report
 from recycle_jax.report.filmstrips import Filmstrip, columns
 from recycle_jax.report.labels import REAL
 from recycle_jax.report.page import Words
+from recycle_jax.sharding import is_first_host
 
 WORLD, GENERATOR = "clips", "generator"
 """What results call the clips and the generator, of which there is one each."""
 
 
 def write_page(horizon: Any, path: str | os.PathLike[str], *, fps: float, notes: Sequence[str]) -> Path:
-    """Writes the page in one step; see `Horizon.save`."""
+    """Writes the page in one step, on the first host; see `Horizon.save`."""
+    if not is_first_host():
+        return Path(path).absolute()
     with tempfile.TemporaryDirectory() as folder:
         page = build_report(
             results_of(horizon),

@@ -22,6 +22,7 @@ from safetensors.flax import save_file
 from recycle_jax.api.describe import describe, rebuild
 from recycle_jax.generators.base import Generator
 from recycle_jax.io.files import explaining
+from recycle_jax.sharding import fetch, is_first_host
 from recycle_jax.typing import Params
 
 PARAMETERS, DESCRIPTION, FORMAT = "parameters.safetensors", "generator.json", 1
@@ -36,6 +37,8 @@ def save(
     notes: Mapping[str, Any] | None = None,
 ) -> Path:
     """Saves a generator and its parameters in a folder, in place of what was saved there before.
+
+    Of several hosts all call it and the first one writes.
 
     Args:
         generator: what `load` is to make again; None saves the parameters alone.
@@ -59,7 +62,9 @@ def save(
         "notes": dict(notes or {}),
     }
     text = json.dumps(record, indent=1, allow_nan=False)
-    arrays = {name: jnp.asarray(leaf) for name, leaf in named_leaves(params).items()}
+    arrays = {name: jnp.asarray(fetch(leaf)) for name, leaf in named_leaves(params).items()}
+    if not is_first_host():
+        return target
     _require_own(target)
     fresh = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     with explaining(target):

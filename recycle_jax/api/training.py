@@ -153,8 +153,8 @@ def recycle(
         batch_size: clips a step, over all devices.
         reference: what a rollout is compared with; by default the recorded clip moved onto the rollout
             (`rj.errors.Registered`), for pixels.
-        recycling: sizes and rates; by default the recipe of `rj.histories.recycle`, with `max_age` lowered where the
-            clips are too short for it.
+        recycling: sizes and rates; by default the recipe of `rj.histories.recycle`. Where the clips are too short for
+            its `max_age`, that is lowered, and standard error says so.
         learning_rate, seed, mesh, checkpoints, log: as in `train`.
 
     Returns:
@@ -168,7 +168,7 @@ def recycle(
     source, usual = as_source(clips), recipe()
     records: list[dict[str, Any]] = []
     reference = usual.reference if reference is None else reference
-    recycling = fitting(usual.recycling, generator, reference, source) if recycling is None else recycling
+    recycling = fitting(usual.recycling if recycling is None else recycling, generator, reference, source)
     rate = _chosen_rate("recycle", learning_rate, params, trained=True)
     frames = generator.context_frames + generator.chunk_frames
     mesh = make_mesh() if mesh is None else mesh
