@@ -86,7 +86,7 @@ def smoke() -> Command:
         width=8,
         updates=20,
         recycling_updates=20,
-        batch_size=8,
+        batch_size=16,
         frames=16,
         rollouts=8,
         long_frames=40,
