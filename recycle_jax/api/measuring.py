@@ -39,8 +39,8 @@ WINDOW, WINDOWS = 16, 128
 CALIBRATION_BATCH, CHECK_BATCH, START_BATCH = 30_000_000, 31_000_000, 32_000_000
 """Numbers of the first batches, which nothing trains on where the source has no end."""
 
-SHOWN_FRAMES, SHOWN_ROWS = 160, 1
-"""Frames and rows of every rollout that are kept for pictures."""
+SHOWN_BYTES, FEWEST_SHOWN = 16 << 20, 160
+"""Of the first rollout as many frames are kept for pictures as take so many bytes, but at least so many frames."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -199,7 +199,7 @@ def horizon(
     clips, start = (source, START_BATCH), _context(generator)
     longest = max_frames(source)
     there = length if longest is None else min(length, longest - start)
-    real, shown = lively_starts(clips, rollouts, start, there, min(there, SHOWN_FRAMES))
+    real, shown = lively_starts(clips, rollouts, start, there, min(there, _shown_frames(source.shape)))
     pairs = {name: (generator, params), **({} if against is None else {"against": (generator, against)}), **others}
     seen = {name: _measure(name, *pair, real, monitor, seed, mesh) for name, pair in pairs.items()}
     return Horizon(measured=seen, bands=bands, note=note, frames=length, real=as_picture(shown) if there else None)
@@ -247,14 +247,14 @@ def _measure(
     with progress(f"rolling out {name}", monitor.max_frames) as advance:
         for block in blocks(generator, params, start, steps, key, condition=real.condition, mesh=mesh):
             seen = _watch(monitor, seen, block)
-            if sum(len(part) for part in shown) < SHOWN_FRAMES:
+            if sum(len(part) for part in shown) < _shown_frames(start.shape[2:]):
                 shown.append(fetch(block[0]))
             advance(block.shape[1])
     result = monitor.result(seen)
     usual = 1.0 if monitor.bands is None else monitor.bands.means["motion"]
     return Measured(
         cell={"window": monitor.window, **measured(monitor, fetch(result))},
-        shown=as_picture(np.concatenate(shown)[:SHOWN_FRAMES]),
+        shown=as_picture(np.concatenate(shown)[: _shown_frames(start.shape[2:])]),
         motion=_motion(result) / usual,
     )
 
@@ -269,6 +269,10 @@ def _watch(monitor: Monitor, seen: PyTree, block: Frames) -> PyTree:
 
 def _motion(result: Measurement) -> float:
     return float(np.mean(fetch(result.extremes.mean["motion"])))
+
+
+def _shown_frames(frame: tuple[int, ...]) -> int:
+    return max(FEWEST_SHOWN, SHOWN_BYTES // math.prod(frame))
 
 
 def _context(generator: Generator) -> int:

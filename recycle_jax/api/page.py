@@ -18,6 +18,9 @@ from recycle_jax.report.labels import REAL
 from recycle_jax.report.page import Words
 from recycle_jax.sharding import is_first_host
 
+VIDEO_FRAMES = 160
+"""Frames of the video; the filmstrip goes to the last frame that was kept."""
+
 WORLD, GENERATOR = "clips", "generator"
 """What results call the clips and the generator, of which there is one each."""
 
@@ -73,7 +76,7 @@ def _media(horizon: Any, fps: float) -> Media:
         return Media()
     numbers = columns(max(len(frames) for frames in shown.values()))
     rows = {name: frames[[n - 1 for n in numbers if n <= len(frames)]] for name, frames in shown.items()}
-    length = min(len(frames) for frames in shown.values())
+    length = min(VIDEO_FRAMES, *(len(frames) for frames in shown.values()))
     videos = {name: np.asarray(frames[:length]) for name, frames in shown.items()}
     title = "The first start"
     return Media(
