@@ -11,6 +11,8 @@ limit.
 
     python -m experiments.bench --preset small
 
+On one device, whatever the machine has: what is compared is the work of one device.
+
 Both sides of a ratio run in turn in one process; a sample is the time of one side over the time of the other in the
 same turn, and the ratio is the median of the samples. Run it on an idle machine. About seven minutes on two cores.
 """
@@ -154,7 +156,7 @@ def ratios_of(turns: int, plain: Callable[[], None], other: Callable[[], None], 
 
 def correct_over_plain(bench: Bench) -> list[float]:
     """The training step with one-step errors, draw and insert included, over the plain one."""
-    config, mesh = bench.config, make_mesh()
+    config, mesh = bench.config, make_mesh(jax.devices()[:1])
     bank = ErrorBank(capacity=config.capacity)
     entry = ResidualEntry.entry(1, bench.source.shape)
     policies = {"plain": (TeacherForcing(), None), "other": (one_step(bank=bank), bank.init(entry))}
@@ -185,7 +187,7 @@ def draw_capacity_100x(bench: Bench) -> list[float]:
 
 def framework_over_minimal_loop(bench: Bench) -> list[float]:
     """The package's loop, plain training, over the shortest loop that does the same updates."""
-    config, mesh, optimizer, rows = bench.config, make_mesh(), bench.optimizer, bench.config.rows
+    config, mesh, optimizer, rows = bench.config, make_mesh(jax.devices()[:1]), bench.optimizer, bench.config.rows
     update = jax.jit(_minimal_update(bench))
 
     def minimal() -> None:
@@ -207,7 +209,7 @@ def framework_over_minimal_loop(bench: Bench) -> list[float]:
 
 def unrolled_over_calls(bench: Bench) -> list[float]:
     """Four steps with gradient through time, over the plain step as many times as the bill says."""
-    config, mesh, unrolled = bench.config, make_mesh(), Unrolled(steps=4, gradient=True, rematerialise=False)
+    config, mesh, unrolled = bench.config, make_mesh(jax.devices()[:1]), Unrolled(steps=4, gradient=True, rematerialise=False)
     batch = bench.source.batch(0, config.rows, unrolled.clip_frames(bench.generator))
     sides, charged = [], []
     for policy in (TeacherForcing(), unrolled):
