@@ -209,7 +209,11 @@ def framework_over_minimal_loop(bench: Bench) -> list[float]:
 
 def unrolled_over_calls(bench: Bench) -> list[float]:
     """Four steps with gradient through time, over the plain step as many times as the bill says."""
-    config, mesh, unrolled = bench.config, make_mesh(jax.devices()[:1]), Unrolled(steps=4, gradient=True, rematerialise=False)
+    config, mesh, unrolled = (
+        bench.config,
+        make_mesh(jax.devices()[:1]),
+        Unrolled(steps=4, gradient=True, rematerialise=False),
+    )
     batch = bench.source.batch(0, config.rows, unrolled.clip_frames(bench.generator))
     sides, charged = [], []
     for policy in (TeacherForcing(), unrolled):
