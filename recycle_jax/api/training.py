@@ -29,9 +29,6 @@ from recycle_jax.training.loop import Observer, RunState, Schedule
 from recycle_jax.training.phases import Adam, recycle_phase, train_phase
 from recycle_jax.typing import Params
 
-RECYCLING_BATCHES = 10_000_000
-"""Number of the first batch of recycling: it sees other batches than the training before it."""
-
 CHOICE_BATCH = 20_000_000
 """Number of the batch by which a flow's temperature is chosen."""
 
@@ -180,7 +177,7 @@ def recycle(
         reference,
         source,
         recycling,
-        dataclasses.replace(schedule, first_batch=RECYCLING_BATCHES),
+        schedule,
         jax.random.key(seed + RECYCLE_STREAM),
         mesh,
         adam=Adam(learning_rate=rate),
